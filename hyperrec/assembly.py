@@ -1,0 +1,166 @@
+"""From a Hypergraph to what the engine takes: rows of the table, shards of edges, histories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from hyperrec.errors import ModelError, did_you_mean, listed
+from hyperrec.hypergraph import EdgeArrays, Hypergraph
+from hyperrec.topics.em import Edges, History, Layout, Pairs, Shard
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A training problem.
+
+    offsets: modality -> its first row in the table; sizes: modality -> number of rows. shards, layout: for `topics.em.fit`.
+    history (D, V) CSR float32: weighted table rows of each container (an expressed container), tau included.
+    seen (D, I) CSR float32: the items of each container. counts (V,): weight of the edges of each vertex, without tau.
+    """
+
+    offsets: dict[str, int]
+    sizes: dict[str, int]
+    shards: list[Shard]
+    layout: Layout
+    history: sp.csr_matrix
+    seen: sp.csr_matrix
+    counts: np.ndarray
+
+
+def check_edges(graph: Hypergraph, edges: Mapping[str, float] | None, container: str | None) -> dict[str, float]:
+    """Edge types and their weights tau, checked against the graph; all types with weight 1 when none are named."""
+    if container is not None and container not in graph.vocabularies:
+        raise ModelError(
+            f"container '{container}' is not a modality of the graph, which has {listed(graph.vocabularies)}."
+            f"{did_you_mean(container, graph.vocabularies)} Set container=... to the one that owns the histories."
+        )
+    chosen = dict(edges) if edges else dict.fromkeys(graph.edges, 1.0)
+    for name, tau in chosen.items():
+        if name not in graph.edges:
+            raise ModelError(
+                f"unknown edge type '{name}' in edges: the graph has {listed(graph.edges)}.{did_you_mean(name, graph.edges)}"
+            )
+        if not (np.isfinite(tau) and tau > 0):
+            raise ModelError(f"edges['{name}'] is the weight tau of an edge type: expected a number > 0, got {tau}.")
+        if graph.edges[name].frame.height == 0:
+            raise ModelError(f"edge type '{name}' has no edges: leave it out of edges=, or check the log.")
+    return chosen
+
+
+def roles(graph: Hypergraph, edges: Mapping[str, float], container: str | None) -> tuple[str, str]:
+    """(user modality, item modality): the container and the first other vertex of the first edge type that has one."""
+    for name in edges:
+        modalities = graph.edges[name].modalities
+        owner = container or modalities[0]
+        others = [one for one in modalities if one != owner]
+        if owner in modalities and others:
+            return owner, others[0]
+    raise ModelError(
+        f"no edge type joins {container or 'its first modality'} to another modality: edges has {listed(edges)}. "
+        "Add one, such as user x item."
+    )
+
+
+def assemble(
+    graph: Hypergraph,
+    edges: Mapping[str, float],
+    *,
+    container: str | None,
+    expressed: bool,
+    length_damping: float,
+) -> Assembly:
+    """Lay out the table, cut the edges into shards, and collect the histories."""
+    arrays = {name: graph.to_arrays(name) for name in edges}
+    user, item = roles(graph, edges, container)
+    used = {modality for one in arrays.values() for modality in one.modalities}
+    sizes = {m: len(graph.vocabulary(m)) for m in graph.vocabularies if m in used and not (expressed and m == container)}
+    starts = np.concatenate([[0], np.cumsum(list(sizes.values()))])
+    offsets = dict(zip(sizes, starts[:-1].tolist(), strict=True))
+    n_rows, n_users = int(starts[-1]), len(graph.vocabulary(user))
+
+    counts = np.zeros(n_rows)
+    mass = np.zeros(n_rows)
+    pairs: list[sp.coo_matrix] = []
+    grouped: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    free: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+    seen = sp.csr_matrix((n_users, sizes[item]), dtype=np.float32)
+    for name, tau in edges.items():
+        one = arrays[name]
+        owners, rows, others = _place(one, container if expressed else None, offsets, name)
+        counts += _totals(rows, one.weight, n_rows)
+        weight = (one.weight * np.float32(tau)).astype(np.float32)
+        if user in one.modalities and item in one.modalities:
+            at_user, at_item = one.modalities.index(user), one.modalities.index(item)
+            ones = np.ones(len(weight), np.float32)
+            here = sp.csr_matrix((ones, (one.vertices[:, at_user], one.vertices[:, at_item])), shape=seen.shape)
+            seen = seen.maximum(here)
+        if owners is None:
+            free.setdefault(rows.shape[1], []).append((rows, weight))
+            mass += _totals(rows, weight / rows.shape[1], n_rows)
+        elif len(others) == 1:
+            pairs.append(sp.coo_matrix((weight, (owners, rows[:, 0])), shape=(n_users, n_rows)))
+        else:
+            grouped.append((owners, rows, weight))
+    history = _sum(pairs or [sp.coo_matrix((w, (d, r[:, 0])), shape=(n_users, n_rows)) for d, r, w in grouped], n_users, n_rows)
+    lengths = np.asarray(history.sum(axis=1)).ravel()
+    damping = np.where(lengths > 0, np.maximum(lengths, 1e-12) ** -length_damping, 1.0).astype(np.float32)
+    as_history = History(history.indptr.astype(np.int64), history.indices.astype(np.int32), history.data)
+    shards: list[Shard] = []
+    if pairs:
+        shards.append(Pairs(as_history, damping))
+        counted = as_history.weight * np.repeat(damping, np.diff(history.indptr))
+        mass += _totals(as_history.vertices[:, None], counted, n_rows)
+    for owners, rows, weight in grouped:
+        shards.append(_in_context(owners, rows, weight * damping[owners], as_history, history))
+        mass += _totals(rows[:, :1], weight * damping[owners], n_rows)
+    for same_order in free.values():  # types of one order are one shard: the E-step does not tell them apart
+        rows, weight = (np.concatenate(part) for part in zip(*same_order, strict=True))
+        shards.append(Edges.symmetric(rows, weight))
+    layout = Layout(tuple(sizes.values()), mass, per_modality=container is not None and not expressed)
+    seen.sort_indices()
+    return Assembly(offsets, sizes, shards, layout, history, seen, counts)
+
+
+def _place(
+    one: EdgeArrays, expressed: str | None, offsets: Mapping[str, int], name: str
+) -> tuple[np.ndarray | None, np.ndarray, list[int]]:
+    """The container of each edge (None: the edge type has none), the table rows of the other vertices, their columns."""
+    columns = [j for j, modality in enumerate(one.modalities) if modality != expressed]
+    if len(one.modalities) - len(columns) > 1 or not columns:
+        raise ModelError(
+            f"edge type '{name}' holds the container '{expressed}' more than once, and an expressed container has no vector of "
+            "its own to learn from. Leave the edge type out of edges=, or use context=None or container=None."
+        )
+    rows = np.stack([one.vertices[:, j] + np.int32(offsets[one.modalities[j]]) for j in columns], axis=1).astype(np.int32)
+    owners = one.vertices[:, one.modalities.index(expressed)] if len(columns) < len(one.modalities) and expressed else None
+    return owners, np.ascontiguousarray(rows), columns
+
+
+def _totals(rows: np.ndarray, weight: np.ndarray, n_rows: int) -> np.ndarray:
+    """Total weight at each table row, (V,) float64, of edges rows (E, h)."""
+    return sum((np.bincount(column, weight, n_rows) for column in rows.T), start=np.zeros(n_rows))
+
+
+def _sum(parts: list[sp.coo_matrix], n_users: int, n_rows: int) -> sp.csr_matrix:
+    """One CSR of all parts, repeated entries added, columns ascending."""
+    total = sp.csr_matrix((n_users, n_rows), dtype=np.float32)
+    for part in parts:
+        total = total + part.tocsr()
+    total.sum_duplicates()
+    total.sort_indices()
+    return total.astype(np.float32)
+
+
+def _in_context(
+    owners: np.ndarray, rows: np.ndarray, weight: np.ndarray, as_history: History, history: sp.csr_matrix
+) -> Edges:
+    """Edges of order above 2, grouped by container, each with the weight of its first vertex in the history."""
+    order = np.argsort(owners, kind="stable")
+    owners, rows, weight = owners[order], np.ascontiguousarray(rows[order]), weight[order].astype(np.float32)
+    indptr = np.searchsorted(owners, np.arange(history.shape[0] + 1)).astype(np.int64)
+    own = np.asarray(history[owners, rows[:, 0]]).ravel().astype(np.float32)
+    return Edges(indptr, rows, weight, own, as_history)

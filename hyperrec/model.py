@@ -1,0 +1,538 @@
+"""TopicModel: what a user fits, saves and asks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+from tqdm import tqdm
+
+from hyperrec.assembly import assemble, check_edges, roles
+from hyperrec.errors import DataError, ModelError, did_you_mean, listed
+from hyperrec.hypergraph import Hypergraph
+from hyperrec.index import Index
+from hyperrec.topics import em
+from hyperrec.topics.contexts import Mean
+from hyperrec.vocabulary import Vocabulary
+
+UNSEEN_ITEM = 0.1  # pseudo-count that lets an item without events be ranked by its attributes
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why an item is recommended to a user.
+
+    score: as `recommend` gives it. history: id, [label], contribution; topics: topic, share, contribution. Contributions sum to
+    the score in either frame. sentence: the same for a person.
+    """
+
+    user: Any
+    item: Any
+    score: float
+    history: pl.DataFrame
+    topics: pl.DataFrame
+    sentence: str
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+class TopicModel:
+    """Latent topics of a hypergraph; every vertex gets an embedding p(t|v), a probability vector.
+
+    Parameters
+    ----------
+    n_topics : number of topics T.
+    container : the modality that owns histories (the users); None: every modality is treated alike (symmetric form).
+    context : `Mean()`: containers have no parameters, they are read from their history, leaving out the vertex that is
+        predicted. None: containers have free vectors (container form, PLSA for pairs).
+    edges : edge type -> weight tau; all types of the graph with weight 1 when left out. The first type that joins the
+        container to another modality says what an item is.
+    seed : the random start; the same seed gives the same bits for any number of threads.
+    n_passes : passes of EM at most. tolerance : stop when the likelihood per edge gains less in a pass.
+    over_relaxation : exponent of the M-step, 1 is plain EM; a pass that loses likelihood is taken back.
+    length_damping : the edges of a container with total weight n count n^-length_damping, so that long histories do not rule.
+
+    Raises
+    ------
+    ModelError : a parameter outside its range.
+    """
+
+    def __init__(
+        self,
+        n_topics: int = 200,
+        container: str | None = "user",
+        *,
+        context: Mean | None = Mean(),  # noqa: B008 -- frozen, without state
+        edges: Mapping[str, float] | None = None,
+        seed: int = 0,
+        n_passes: int = 60,
+        tolerance: float = 1e-4,
+        over_relaxation: float = 1.8,
+        length_damping: float = 0.25,
+    ) -> None:
+        _check_number("n_topics", n_topics, 1, whole=True)
+        _check_number("n_passes", n_passes, 1, whole=True)
+        _check_number("seed", seed, 0, whole=True)
+        _check_number("tolerance", tolerance, 0)
+        _check_number("length_damping", length_damping, 0, 1)
+        _check_number("over_relaxation", over_relaxation, 1, 1.99)
+        if context is not None and not isinstance(context, Mean):
+            raise ModelError(f"context must be hr.Mean() or None, got {context!r}.")
+        self.n_topics, self.container, self.context = int(n_topics), container, context
+        self.edges = dict(edges) if edges is not None else None
+        self.seed, self.n_passes, self.tolerance = int(seed), int(n_passes), float(tolerance)
+        self.over_relaxation, self.length_damping = float(over_relaxation), float(length_damping)
+
+    name = "hyperrec"
+    fitted = False
+
+    def __repr__(self) -> str:
+        state = "fitted" if self.fitted else "not fitted"
+        return f"TopicModel(n_topics={self.n_topics}, container={self.container!r}, context={self.context!r}, {state})"
+
+    @property
+    def expressed(self) -> bool:
+        """True when containers are read from their histories instead of having vectors of their own."""
+        return self.container is not None and self.context is not None
+
+    # ------------------------------------------------------------------------------------------------ fitting
+
+    def fit(self, graph: Any, *, progress: bool | None = None) -> TopicModel:
+        """Fit to a Hypergraph, to {edge type: frame}, or to one frame (edge type 'edges').
+
+        progress : a bar on stderr with the log-likelihood of each pass; by default when stderr is a terminal.
+
+        Raises
+        ------
+        ModelError : the parameters do not fit the graph. DataError : a frame is wrong.
+        """
+        graph = _as_graph(graph)
+        edges = check_edges(graph, self.edges, self.container)
+        assembly = assemble(
+            graph, edges, container=self.container, expressed=self.expressed, length_damping=self.length_damping
+        )
+        n_vertices = sum(assembly.sizes.values())
+        if self.n_topics > n_vertices:
+            raise ModelError(f"n_topics is {self.n_topics}, but the edges have {n_vertices} vertices only: ask for fewer topics.")
+        show = sys.stderr.isatty() if progress is None else progress
+        with tqdm(total=self.n_passes, desc="fit", unit="pass", disable=not show, file=sys.stderr) as bar:
+
+            def on_pass(row: dict[str, float | int | bool]) -> None:
+                bar.set_postfix_str(f"log-likelihood {row['log_likelihood']:,.0f}, per edge {row['per_weight']:.4f}")
+                bar.update()
+
+            fit = em.fit(
+                assembly.shards, assembly.layout, n_topics=self.n_topics, n_passes=self.n_passes, tolerance=self.tolerance,
+                over_relaxation=self.over_relaxation, seed=self.seed, on_pass=on_pass,
+            )  # fmt: skip
+        self.user_modality, self.item_modality = roles(graph, edges, self.container)
+        self.fitted_edges = edges
+        self.edge_modalities = {name: graph.edges[name].modalities for name in edges}
+        self.vocabularies: dict[str, Vocabulary] = {m: graph.vocabulary(m) for m in {*assembly.sizes, self.user_modality}}
+        self.labels = {m: frame for m, frame in graph.labels.items() if m in self.vocabularies}
+        self.offsets, self.sizes, self.counts = assembly.offsets, assembly.sizes, assembly.counts
+        self.state, self.history = fit.state, pl.DataFrame(fit.history)
+        self.container_history, self.seen = assembly.history, assembly.seen
+        self.degenerate = {m: int(fit.empty[self._rows(m)].sum()) for m in self.sizes} if len(fit.empty) else {}
+        self._forget_caches()
+        self.fitted = True
+        return self
+
+    # --------------------------------------------------------------------------------------------- embeddings
+
+    def embedding(self, modality: str) -> np.ndarray:
+        """p(t|v) of all vertices of a modality: (V, T) float32, every row sums to one; rows as in the vocabulary."""
+        self._check_modality(modality)
+        if modality in self.offsets:
+            return self.state.embedding[self._rows(modality)]
+        lifts = self._user_lifts(np.arange(len(self.vocabularies[modality])))
+        return _normalized(lifts * self.state.prior)
+
+    def topics(self, modality: str | None = None, *, k: int = 10) -> pl.DataFrame:
+        """The k vertices of a modality that each topic gives the highest p(v|t).
+
+        Returns a frame: topic, share = p(t), rank from 1, id, [label], probability = p(v|t), lift = p(t|v) / p(t).
+        """
+        modality = modality or self._fitted().item_modality
+        self._check_modality(modality)
+        k = min(_check_number("k", k, 1, whole=True), len(self.vocabularies[modality]))
+        joint = self.embedding(modality) * self._mass(modality)[:, None]
+        by_topic = joint / np.maximum(joint.sum(axis=0), 1e-30)
+        best = np.argsort(-by_topic, axis=0, kind="stable")[:k]
+        order = np.argsort(-self.state.prior, kind="stable")
+        rows = best[:, order].T.ravel()
+        topic = np.repeat(order, k)
+        frame = pl.DataFrame(
+            {
+                "topic": topic,
+                "share": self.state.prior[topic],
+                "rank": np.tile(np.arange(1, k + 1), len(order)),
+                "id": self.vocabularies[modality].decode(rows),
+                "probability": by_topic[rows, topic],
+                "lift": self.embedding(modality)[rows, topic] / self.state.prior[topic],
+            }
+        )
+        return self._labelled(frame, modality)
+
+    # -------------------------------------------------------------------------------------------------- asking
+
+    def recommend(
+        self,
+        users: Iterable[Any] | None = None,
+        *,
+        histories: Any = None,
+        k: int = 10,
+        given: Mapping[str, Any] | None = None,
+        filter_seen: bool = True,
+        among: Iterable[Any] | None = None,
+        exclude: Iterable[Any] | None = None,
+    ) -> pl.DataFrame:
+        """The k best items for users, best first.
+
+        users : ids of known users; all when neither users nor histories are given.
+        histories : frame of users never seen: a column of the user modality (or `user`), one of items (or `item`), maybe `weight`.
+        given : modality -> id, the context to recommend in, such as {"hour": 18}.
+        filter_seen : leave out the items of the user's history. among, exclude : ids of items to choose from, or to leave out.
+
+        Returns
+        -------
+        frame user, item, [label], score, rank; score is proportional to p(item | user, context), rank starts at 1.
+
+        Raises
+        ------
+        DataError : an unknown id. ModelError : k <= 0, an unknown modality, a model that is not fitted.
+        """
+        self._fitted()
+        _check_number("k", k, 1, whole=True)
+        if users is not None and histories is not None:
+            raise ModelError("recommend takes users= (known) or histories= (new), not both in one call.")
+        if histories is not None:
+            ids, history = self._read_histories(histories)
+            lifts = self._history_lifts(history)
+            start = self.offsets[self.item_modality]
+            seen = history[:, start : start + self.sizes[self.item_modality]]
+        else:
+            vocabulary = self.vocabularies[self.user_modality]
+            rows = vocabulary.rows(_listed_ids(users)) if users is not None else np.arange(len(vocabulary))
+            ids, lifts, seen = vocabulary.decode(rows), self._user_lifts(rows), self.seen[rows]
+        allowed = self._allowed(among, exclude)
+        found, scores = self._rank(lifts * self._context_lift(given), k, seen if filter_seen else None, allowed)
+        keep = found.ravel() >= 0
+        frame = pl.DataFrame(
+            {
+                "user": ids.gather(np.repeat(np.arange(len(ids)), k)[keep]),
+                "item": self.vocabularies[self.item_modality].decode(found.ravel()[keep]),
+                "score": scores.ravel()[keep],
+                "rank": np.tile(np.arange(1, k + 1), len(ids))[keep],
+            }
+        )
+        return self._labelled(frame, self.item_modality, on="item")
+
+    def recommend_rows(self, user_rows: np.ndarray, k: int, seen: sp.csr_matrix | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Like `recommend`, in row numbers: items (n, k) int32, -1 where there are no more, and scores (n, k) float32.
+
+        seen (n, I) CSR: the items to leave out, a row for each of user_rows.
+        """
+        return self._rank(self._user_lifts(np.asarray(user_rows)), k, seen, None)
+
+    def similar(self, modality: str, ids: Iterable[Any], *, k: int = 10) -> pl.DataFrame:
+        """The k nearest vertices of the same modality.
+
+        Returns a frame: id, neighbour, [label], score, rank; score = sum_t sqrt(p(t|a) p(t|b)), 1 for equal topics (the
+        Bhattacharyya coefficient, 1 minus the squared Hellinger distance).
+        """
+        self._check_modality(modality)
+        vocabulary = self.vocabularies[modality]
+        k = min(_check_number("k", k, 1, whole=True), max(len(vocabulary) - 1, 1))
+        rows = vocabulary.rows(_listed_ids(ids))
+        index = self._neighbours(modality)
+        found, scores = index.search(index.vectors[rows], k + 1)
+        own = found == rows[:, None]
+        own[~own.any(axis=1), -1] = True  # equal vectors may push the vertex itself out: drop the last instead
+        keep = ~own & (found >= 0)
+        rank = np.cumsum(keep, axis=1)
+        at = np.nonzero(keep)
+        frame = pl.DataFrame(
+            {
+                "id": vocabulary.decode(rows[at[0]]),
+                "neighbour": vocabulary.decode(found[at]),
+                "score": scores[at],
+                "rank": rank[at],
+            }
+        )
+        return self._labelled(frame, modality, on="neighbour")
+
+    def explain(self, user: Any, item: Any, *, given: Mapping[str, Any] | None = None, k: int = 3) -> Explanation:
+        """Which vertices of the user's history speak for an item, and through which topics.
+
+        Raises
+        ------
+        DataError : an unknown id.
+        """
+        self._fitted()
+        user_row = self.vocabularies[self.user_modality].rows([user])
+        item_row = self.vocabularies[self.item_modality].rows([item])
+        prior, context = self.state.prior, self._context_lift(given)
+        vector = self._item_vectors[item_row[0]] * prior * context
+        lifts = self._user_lifts(user_row)[0]
+        by_topic = vector * lifts
+        topics = pl.DataFrame(
+            {"topic": np.arange(self.n_topics), "share": _normalized((lifts * prior)[None])[0], "contribution": by_topic}
+        ).sort("contribution", descending=True)
+        start = self.container_history.indptr[user_row[0]]
+        stop = self.container_history.indptr[user_row[0] + 1]
+        rows, weight = self.container_history.indices[start:stop], self.container_history.data[start:stop]
+        share = weight / max(weight.sum(), 1e-30)
+        history = self._named_rows(rows, (self.state.lift[rows] @ vector) * share).sort("contribution", descending=True)
+        score = float(by_topic.sum())
+        main = topics.head(k).filter(pl.col("contribution") > 0)
+        because = ", ".join(
+            f"{name} ({100 * value / max(score, 1e-30):.0f} %)"
+            for name, value in history.head(k).select("name", "contribution").iter_rows()
+        )
+        through = ", ".join(
+            f"topic {t} ({100 * value / max(score, 1e-30):.0f} %)" for t, value in main.select("topic", "contribution").iter_rows()
+        )
+        what = self._name(self.item_modality, item_row[0])
+        sentence = f"{what} for {self.user_modality} {user}"
+        sentence += f": because of {because}" if because else ""
+        return Explanation(user, item, score, history, topics, f"{sentence}; through {through}.")
+
+    def fold_in(self, modality: str, frame: Any) -> pl.DataFrame:
+        """Embeddings of vertices that were not in training, from what is known of them; nothing is refitted.
+
+        frame : a column named as the modality with the new ids, other columns named as modalities of the model (an item's
+        genre and words, a user's items); a null cell is skipped; `weight` is optional.
+
+        Returns
+        -------
+        frame id, embedding (T float32, sums to one): the mean p(t|neighbour) of the vertex's edges, tau included.
+        """
+        self._check_modality(modality)
+        table = _as_frame(frame)
+        if modality not in table.columns:
+            raise DataError(f"fold_in needs a column '{modality}' with the new ids; the frame has {listed(table.columns)}.")
+        others = [name for name in table.columns if name not in (modality, "weight")]
+        for name in others:
+            self._check_modality(name)
+        if not others:
+            raise DataError(f"fold_in needs a column of another modality beside '{modality}', such as {listed(self.sizes)}.")
+        ids = table[modality].unique(maintain_order=True)
+        row_of = Vocabulary(modality, ids.sort()).encode(table[modality])
+        weight = table["weight"].cast(pl.Float32).to_numpy() if "weight" in table.columns else np.ones(table.height, np.float32)
+        total = np.zeros((len(ids), self.n_topics))
+        for name in others:
+            known = table[name].is_not_null().to_numpy()
+            rows = self.vocabularies[name].rows(table[name].filter(pl.Series(known)))
+            np.add.at(total, row_of[known], self.embedding(name)[rows] * (weight[known] * self._tau(modality, name))[:, None])
+        total[total.sum(axis=1) == 0] = self.state.prior
+        embedding = _normalized(total.astype(np.float32))
+        return pl.DataFrame(
+            {"id": ids.sort(), "embedding": pl.Series(embedding, dtype=pl.Array(pl.Float32, self.n_topics))}
+        )
+
+    # -------------------------------------------------------------------------------------------------- saving
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the model to a folder (safetensors, JSON, Parquet), atomically. Returns the folder."""
+        from hyperrec.storage import save
+
+        return save(self._fitted(), Path(folder))
+
+    # ------------------------------------------------------------------------------------------------ internal
+
+    def _fitted(self) -> TopicModel:
+        if not self.fitted:
+            raise ModelError("the model is not fitted: call fit(graph) first.")
+        return self
+
+    def _check_modality(self, modality: str) -> None:
+        known = self._fitted().vocabularies
+        if modality not in known:
+            raise ModelError(f"unknown modality '{modality}': the model has {listed(known)}.{did_you_mean(modality, known)}")
+
+    def _rows(self, modality: str) -> slice:
+        return slice(self.offsets[modality], self.offsets[modality] + self.sizes[modality])
+
+    def _forget_caches(self) -> None:
+        self._indexes: dict[str, Index] = {}
+        self.__dict__.pop("_item_vectors", None)
+        self.__dict__.pop("_item_index", None)
+
+    @cached_property
+    def _item_vectors(self) -> np.ndarray:
+        """p(i) lift_it = p(i|t): what a query is multiplied by."""
+        counts = self.counts[self._rows(self.item_modality)] + UNSEEN_ITEM
+        popularity = (counts / counts.sum()).astype(np.float32)
+        vectors: np.ndarray = self.state.lift[self._rows(self.item_modality)] * popularity[:, None]
+        return vectors
+
+    @cached_property
+    def _item_index(self) -> Index:
+        return Index(self._item_vectors)
+
+    def _neighbours(self, modality: str) -> Index:
+        if modality not in self._indexes:
+            self._indexes[modality] = Index(np.sqrt(self.embedding(modality)))
+        return self._indexes[modality]
+
+    def _mass(self, modality: str) -> np.ndarray:
+        """Total weight of the edges of each vertex."""
+        if modality in self.offsets:
+            return self.counts[self._rows(modality)]
+        return np.ravel(self.container_history.sum(axis=1))
+
+    def _history_lifts(self, history: sp.csr_matrix) -> np.ndarray:
+        """Mean lift of each row of a (n, V) history; 1 (that is, p(t)) where it is empty."""
+        amount = np.asarray(history.sum(axis=1)).ravel()
+        lifts = np.asarray(history @ self.state.lift, dtype=np.float32)
+        lifts /= np.maximum(amount, 1e-30)[:, None].astype(np.float32)
+        lifts[amount == 0] = 1
+        return lifts
+
+    def _user_lifts(self, rows: np.ndarray) -> np.ndarray:
+        """Query lifts of users by row number: p(t|u) / p(t), (n, T) float32."""
+        if self.user_modality in self.offsets:
+            return self.state.lift[self.offsets[self.user_modality] + rows]
+        return self._history_lifts(self.container_history[rows])
+
+    def _context_lift(self, given: Mapping[str, Any] | None) -> np.ndarray:
+        """Product of the lifts of the context's vertices, (T,); ones without a context."""
+        product = np.ones(self.n_topics, np.float32)
+        for modality, one in (given or {}).items():
+            self._check_modality(modality)
+            if modality not in self.offsets or modality == self.item_modality:
+                raise ModelError(f"given['{modality}'] is not a context: name one of {listed(self.offsets)} but the item.")
+            product *= self.state.lift[self.offsets[modality] + self.vocabularies[modality].rows([one])[0]]
+        return product
+
+    def _allowed(self, among: Iterable[Any] | None, exclude: Iterable[Any] | None) -> np.ndarray | None:
+        """Row numbers of the items that may be recommended; None: all."""
+        if among is None and exclude is None:
+            return None
+        vocabulary = self.vocabularies[self.item_modality]
+        mask = np.full(len(vocabulary), among is None)
+        if among is not None:
+            mask[vocabulary.rows(_listed_ids(among))] = True
+        if exclude is not None:
+            mask[vocabulary.rows(_listed_ids(exclude))] = False
+        return np.flatnonzero(mask)
+
+    def _rank(
+        self, lifts: np.ndarray, k: int, seen: sp.csr_matrix | None, allowed: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        queries = np.ascontiguousarray(lifts * self.state.prior, dtype=np.float32)
+        if seen is None:
+            rows, scores = self._item_index.search(queries, k, allowed=allowed)
+            return rows.astype(np.int32), scores
+        if not seen.has_sorted_indices:
+            seen = seen.sorted_indices()
+        return self._item_index.search_unseen(queries, seen.indptr, seen.indices.astype(np.int32), k, allowed=allowed)
+
+    def _read_histories(self, frame: Any) -> tuple[pl.Series, sp.csr_matrix]:
+        """(ids of the new users, their history (n, V)) of a frame with a user column and columns of other modalities."""
+        table = _as_frame(frame)
+        renames = {"user": self.user_modality, "item": self.item_modality}
+        table = table.rename({a: b for a, b in renames.items() if a in table.columns and b not in table.columns})
+        for needed in (self.user_modality, self.item_modality):
+            if needed not in table.columns:
+                raise DataError(
+                    f"histories need a column '{needed}'; the frame has {listed(table.columns)}."
+                    f"{did_you_mean(needed, table.columns)}"
+                )
+        ids = table[self.user_modality].unique(maintain_order=True)
+        at = pl.DataFrame({"id": ids, "row": np.arange(len(ids))})
+        users = table.select(pl.col(self.user_modality).alias("id")).join(at, on="id", how="left", maintain_order="left")["row"]
+        weight = table["weight"].cast(pl.Float32).to_numpy() if "weight" in table.columns else np.ones(table.height, np.float32)
+        if not (np.isfinite(weight).all() and (weight > 0).all()):
+            raise DataError("histories: weight must be positive and finite in every row.")
+        rows = self.offsets[self.item_modality] + self.vocabularies[self.item_modality].rows(table[self.item_modality])
+        history = sp.csr_matrix((weight, (users.to_numpy(), rows)), shape=(len(ids), len(self.state.lift)), dtype=np.float32)
+        history.sum_duplicates()
+        return ids, history
+
+    def _tau(self, *modalities: str) -> float:
+        """Weight of the first fitted edge type between modalities; 1 when there is none."""
+        for name, members in self.edge_modalities.items():
+            if set(modalities) <= set(members):
+                return float(self.fitted_edges[name])
+        return 1.0
+
+    def _labelled(self, frame: pl.DataFrame, modality: str, *, on: str = "id") -> pl.DataFrame:
+        """The frame with a column `label` after `on`, when the modality has labels."""
+        if modality not in self.labels:
+            return frame
+        labels = self.labels[modality].rename({"id": on})
+        at = frame.columns.index(on) + 1
+        joined = frame.join(labels, on=on, how="left", maintain_order="left")
+        return joined.select(*frame.columns[:at], "label", *frame.columns[at:])
+
+    def _name(self, modality: str, row: int) -> str:
+        one = self.vocabularies[modality].ids[int(row)]
+        if modality in self.labels:
+            found = self.labels[modality].filter(pl.col("id") == one)["label"]
+            if len(found) and found[0] is not None:
+                return str(found[0])
+        return f"{modality} {one}"
+
+    def _named_rows(self, rows: np.ndarray, contribution: np.ndarray) -> pl.DataFrame:
+        """modality, id, name, contribution of table rows."""
+        starts = np.array(list(self.offsets.values()))
+        modalities = list(self.offsets)
+        owner = np.searchsorted(starts, rows, side="right") - 1
+        named = [(modalities[o], int(r - starts[o])) for o, r in zip(owner, rows, strict=True)]
+        return pl.DataFrame(
+            {
+                "modality": [modality for modality, _ in named],
+                "id": [str(self.vocabularies[modality].ids[row]) for modality, row in named],
+                "name": [self._name(modality, row) for modality, row in named],
+                "contribution": contribution.astype(np.float64),
+            },
+            schema={"modality": pl.String, "id": pl.String, "name": pl.String, "contribution": pl.Float64},
+        )
+
+
+def load(folder: str | Path) -> TopicModel:
+    """A model that `TopicModel.save` wrote. Raises ModelError for a folder that is damaged or not a model."""
+    from hyperrec.storage import load as read
+
+    return read(Path(folder))
+
+
+def _check_number(name: str, value: Any, low: float, high: float = np.inf, *, whole: bool = False) -> Any:
+    good = isinstance(value, (int, np.integer)) if whole else isinstance(value, (int, float, np.number))
+    if isinstance(value, bool) or not good or not low <= value <= high:
+        kind = "a whole number" if whole else "a number"
+        upper = f" to {high:g}" if np.isfinite(high) else " or more"
+        raise ModelError(f"{name} must be {kind}, {low:g}{upper}; got {value!r}.")
+    return value
+
+
+def _normalized(rows: np.ndarray) -> np.ndarray:
+    """Rows divided by their sums, float32."""
+    return np.asarray(rows / rows.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+def _listed_ids(ids: Any) -> Sequence[Any]:
+    """A list of ids; a single string or number becomes a list of one."""
+    return [ids] if isinstance(ids, (str, int, np.integer)) else list(ids)
+
+
+def _as_frame(frame: Any) -> pl.DataFrame:
+    from hyperrec.logs import as_frame
+
+    return as_frame(frame)
+
+
+def _as_graph(data: Any) -> Hypergraph:
+    if isinstance(data, Hypergraph):
+        return data
+    return Hypergraph.from_frames(**data) if isinstance(data, Mapping) else Hypergraph.from_frames(edges=data)

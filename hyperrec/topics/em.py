@@ -1,0 +1,240 @@
+"""The EM loop. Read this file first: a shard of edges -> Statistics -> merge -> M-step.
+
+All models are one: with lift_vt = p(t|v) / p(t), an edge e has the posterior
+
+    p_te = norm_t( p(t) * prod_{v in e} lift_vt * context_t )                                    (E-step)
+    p(t|v) = norm_t( sum_{e ni v} n_e p_te ),   p(t) = norm_t( sum_e n_e p_te )                     (M-step)
+
+- symmetric hypergraph: no context; p(t) prod lift = p(t)^(1-h) prod p(t|v).
+- container form: the lift of a vertex is phi_vt / p(v), normalized by the topic totals of its own modality.
+- localized E-step: the container has no row; the context is the mean lift of the other vertices of its history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hyperrec.topics import kernels
+from hyperrec.topics.statistics import Statistics
+
+MAX_CHUNKS = 8
+CHUNK_BYTES = 2**29  # all the chunks' tables together
+
+
+@dataclass(frozen=True)
+class History:
+    """Weighted vertices of each container: indptr (D + 1,) int64, vertices (N,) int32 ascending in a row, weight (N,)."""
+
+    indptr: np.ndarray
+    vertices: np.ndarray
+    weight: np.ndarray
+
+    @classmethod
+    def none(cls, n_containers: int) -> History:
+        return cls(np.zeros(n_containers + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A shard of (container, vertex) edges read in `Mean`: the histories are the edges. damping (D,) scales counts."""
+
+    history: History
+    damping: np.ndarray
+
+
+@dataclass(frozen=True)
+class Edges:
+    """A shard of hyperedges of one order, grouped by container.
+
+    indptr (D + 1,), vertices (E, h) int32 rows of the table, weight (E,) float32, history of the D containers (empty in the
+    symmetric form), own_weight (E,): weight in the history of the edge's first vertex.
+    """
+
+    indptr: np.ndarray
+    vertices: np.ndarray
+    weight: np.ndarray
+    own_weight: np.ndarray
+    history: History
+
+    @classmethod
+    def symmetric(cls, vertices: np.ndarray, weight: np.ndarray) -> Edges:
+        """Edges without a container: cut into slices so that threads can share them."""
+        indptr = np.linspace(0, len(weight), MAX_CHUNKS + 1).astype(np.int64)
+        return cls(indptr, vertices, weight, np.zeros_like(weight), History.none(MAX_CHUNKS))
+
+
+Shard = Pairs | Edges
+
+
+@dataclass(frozen=True)
+class State:
+    """The parameters: p(t|v) (V, T), p(t) (T,), and lift (V, T), the one table that the E-step reads."""
+
+    embedding: np.ndarray
+    prior: np.ndarray
+    lift: np.ndarray
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the rows of the table belong.
+
+    sizes: vertices of each modality, in the order of their rows. mass (V,) float64: weight of the edges of each vertex, an
+    edge's weight shared among its vertices. per_modality: topic totals are those of the modality (container form).
+    """
+
+    sizes: tuple[int, ...]
+    mass: np.ndarray
+    per_modality: bool = False
+
+
+@dataclass
+class Fit:
+    """The result of `fit`: the state, a row of history a pass, and which rows had no counts at the end."""
+
+    state: State
+    history: list[dict[str, float | int | bool]] = field(default_factory=list)
+    empty: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+
+
+def _bounds(indptr: np.ndarray, n_vertices: int, n_topics: int) -> np.ndarray:
+    """Containers of each chunk, of about equal numbers of edges; depends on the data alone, never on the threads."""
+    worth = min(CHUNK_BYTES // (4 * n_vertices * n_topics), indptr[-1] // n_vertices)
+    n_chunks = int(np.clip(worth, 2, MAX_CHUNKS))
+    cuts = np.searchsorted(indptr, np.linspace(0, indptr[-1], n_chunks + 1)).astype(np.int64)
+    cuts[0], cuts[-1] = 0, len(indptr) - 1
+    return np.maximum.accumulate(cuts)
+
+
+def expected_counts(shard: Shard, state: State) -> Statistics:
+    """E-step of one shard."""
+    n_vertices, n_topics = state.lift.shape
+    statistics = Statistics.empty(n_vertices, n_topics)
+    history = shard.history
+    indptr = history.indptr if isinstance(shard, Pairs) else shard.indptr
+    bounds = _bounds(indptr, n_vertices, n_topics)
+    n_chunks = len(bounds) - 1
+    sums = np.zeros((n_chunks, n_vertices, n_topics), np.float32)
+    scores = np.zeros((n_chunks, 3))
+    if isinstance(shard, Pairs):
+        own = np.einsum("vt,vt,t->v", state.lift, state.lift, state.prior).astype(np.float32)
+        back = np.zeros((n_chunks, n_vertices), np.float32)
+        kernels.add_pairs_in_mean(
+            indptr, history.vertices, history.weight, shard.damping, state.lift, state.prior, own, bounds, sums, back, scores
+        )
+        kernels.merge_pairs(sums, back, state.lift, state.prior, statistics.n_vt)
+        statistics.n_t[:] = statistics.n_vt.sum(axis=0, dtype=np.float64)
+    else:
+        totals = np.zeros((n_chunks, n_topics))
+        kernels.add_edges(
+            indptr, shard.vertices, shard.weight, shard.own_weight,
+            history.indptr, history.vertices, history.weight, state.lift, state.prior, bounds, sums, totals, scores,
+        )  # fmt: skip
+        kernels.merge_chunks(sums, statistics.n_vt)
+        statistics.n_t[:] = totals.sum(axis=0)
+    statistics.log_likelihood, degenerate, statistics.weight = scores.sum(axis=0)
+    statistics.n_degenerate = int(degenerate)
+    return statistics
+
+
+def e_step(shards: Sequence[Shard], state: State) -> Statistics:
+    """E-step of all shards, merged in their order."""
+    total = Statistics.empty(*state.lift.shape)
+    for shard in shards:
+        total.merge(expected_counts(shard, state))
+    return total
+
+
+def make_state(embedding: np.ndarray, prior: np.ndarray, layout: Layout) -> State:
+    """The state of p(t|v) and p(t): divides each row by the topic totals it is read against."""
+    prior = np.maximum(prior, 1e-12)
+    prior = (prior / prior.sum()).astype(np.float32)
+    lift = np.empty_like(embedding)
+    start = 0
+    for size in layout.sizes:
+        rows = slice(start, start + size)
+        base = prior
+        if layout.per_modality:
+            base = np.maximum(layout.mass[rows] @ embedding[rows], 1e-30)
+            base = (base / base.sum()).astype(np.float32) if base.sum() > 0 else prior
+        np.divide(embedding[rows], np.maximum(base, 1e-12), out=lift[rows])
+        start += size
+    return State(embedding, prior, lift)
+
+
+def initial_state(layout: Layout, n_topics: int, seed: int) -> State:
+    """Random p(t|v), and the p(t) that follows from them."""
+    embedding = np.random.default_rng(seed).random((len(layout.mass), n_topics), dtype=np.float32)
+    embedding += np.float32(0.1)
+    embedding /= embedding.sum(axis=1, keepdims=True)
+    return make_state(embedding, layout.mass @ embedding, layout)
+
+
+def m_step(state: State, statistics: Statistics, layout: Layout, eta: float = 1.0) -> tuple[State, np.ndarray]:
+    """M-step: eta = 1 is plain EM, eta in (1, 2) over-relaxes by p <- p (p_em / p)^eta.
+
+    Returns the new state and a (V,) bool: rows without counts, which are put at p(t).
+    """
+    n_t = statistics.n_t / statistics.n_t.sum()
+    empty = np.zeros(len(layout.mass), bool)
+    embedding = np.empty_like(state.embedding)
+    fallback = n_t.astype(np.float32)
+    kernels.maximize(statistics.n_vt, state.embedding, np.float32(eta), fallback, embedding, empty)
+    if eta != 1.0:  # p(t) stays tied to the counts: it moves as the relaxed rows move it
+        n_v = statistics.n_vt.sum(axis=1, dtype=np.float64)
+        share = np.divide(layout.mass, n_v, out=np.zeros_like(n_v), where=n_v > 0)
+        plain = share @ statistics.n_vt
+        n_t = n_t * (layout.mass @ embedding) / np.maximum(plain, 1e-30)
+    return make_state(embedding, n_t, layout), empty
+
+
+def fit(
+    shards: Sequence[Shard],
+    layout: Layout,
+    *,
+    n_topics: int,
+    n_passes: int,
+    tolerance: float = 0.0,
+    over_relaxation: float = 1.8,
+    seed: int = 0,
+    on_pass: Callable[[dict[str, float | int | bool]], None] | None = None,
+) -> Fit:
+    """Maximize the likelihood from a random start.
+
+    A pass that over-relaxed and lost likelihood is taken back: the M-step is done again, plainly, from the better state.
+    Stops after n_passes, or when the likelihood per unit of weight gains less than `tolerance` in a pass.
+    """
+    state = initial_state(layout, n_topics, seed)
+    result = Fit(state)
+    best: tuple[State, Statistics] | None = None
+    eta = 1.0
+    for number in range(1, n_passes + 1):
+        statistics = e_step(shards, state)
+        value = statistics.log_likelihood / statistics.weight
+        before = best[1].log_likelihood / best[1].weight if best else -np.inf
+        fell = value < before
+        row = {
+            "pass": number,
+            "log_likelihood": float(statistics.log_likelihood),
+            "per_weight": float(value),
+            "eta": float(eta),
+            "stepped_back": bool(fell and eta > 1.0),
+            "degenerate_edges": statistics.n_degenerate,
+        }
+        result.history.append(row)
+        if on_pass:
+            on_pass(row)
+        if fell and eta > 1.0 and best:
+            eta = 1.0
+            state, result.empty = m_step(best[0], best[1], layout)
+            continue
+        if best and value - before < tolerance:
+            break
+        best = (state, statistics)
+        eta = over_relaxation if number > 2 else 1.0
+        state, result.empty = m_step(state, statistics, layout, eta)
+    result.state = state
+    return result

@@ -1,0 +1,304 @@
+"""The loops of the E-step and the M-step: typed contiguous arrays in, arrays out, no checks.
+
+Every kernel works on *lifts*, lift_vt = p(t|v) / p(t), and the prior p(t). In these terms the posterior of an edge is
+
+    p_te  ~  p(t) * prod_{v in e} lift_vt * context_t
+
+for every model of the family (see `topics.em`). The work is cut into chunks whose bounds depend on the data alone; each
+chunk adds to rows of its own, and `merge_chunks` adds the chunks in order: the number of threads changes no bit.
+
+The flags let sums be reordered into vector lanes; nan and infinity keep their meaning.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+
+REORDER = {"reassoc", "contract", "nsz", "arcp"}
+# Below this share of an item's own product the difference "all minus own" has lost its digits: subtract term by term.
+CANCELLATION = np.float32(1.0 / 64.0)
+TINY = np.float32(1e-30)
+
+
+@njit(nogil=True, cache=True, parallel=True, fastmath=REORDER)
+def add_pairs_in_mean(indptr, vertices, weight, damping, lift, prior, own, bounds, sums, back, scores):
+    """E-step of pairs (container, vertex) with the leave-one-out mean of the container's other vertices as context.
+
+    indptr (D + 1,), vertices (N,) int32, weight (N,) float32: the histories, one row of CSR a container.
+    damping (D,) float32 multiplies the weight of a container's edges in the counts, not in the mean.
+    lift (V, T), prior (T,), own (V,) = sum_t prior_t lift_vt^2.
+    bounds (C + 1,): containers of each chunk.
+    sums (C, V, T), back (C, V): chunk totals, from which `merge_pairs` makes n_vt; zeros on entry.
+    scores (C, 3) float64: log-likelihood, edges without context, weight.
+
+    With S = sum_j a_j lift_j and A = sum_j a_j, the context of j is (S - a_j lift_j) / (A - a_j), so both its product
+    with lift_j and its sum over containers are linear in S: a dot product and an addition per edge are all it takes.
+    """
+    n_topics = lift.shape[1]
+    for chunk in prange(bounds.shape[0] - 1):
+        sums_c = sums[chunk]
+        back_c = back[chunk]
+        total = np.empty(n_topics, np.float32)
+        query = np.empty(n_topics, np.float32)
+        log_likelihood = 0.0
+        alone = 0.0
+        mass = 0.0
+        product = 1.0  # of the z that share the weight `power`: one logarithm for many edges
+        power = np.float32(1)
+        for d in range(bounds[chunk], bounds[chunk + 1]):
+            begin, end = indptr[d], indptr[d + 1]
+            total[:] = 0
+            amount = 0.0
+            for j in range(begin, end):
+                a = weight[j]
+                amount += a
+                row = lift[vertices[j]]
+                for t in range(n_topics):
+                    total[t] += a * row[t]
+            for t in range(n_topics):
+                query[t] = total[t] * prior[t]
+            for j in range(begin, end):
+                v = vertices[j]
+                a = weight[j]
+                n = np.float32(a * damping[d])
+                mass += n
+                rest = np.float32(amount - a)
+                into = sums_c[v]
+                if rest <= 0 or end - begin == 1:  # no other vertex: the context is p(t), the posterior p(t|v)
+                    alone += 1
+                    for t in range(n_topics):
+                        into[t] += n
+                    continue
+                row = lift[v]
+                z = np.float32(0)
+                for t in range(n_topics):
+                    z += query[t] * row[t]
+                mine = a * own[v]
+                z -= mine
+                if z > CANCELLATION * mine:
+                    scale = n / z
+                    back_c[v] += scale * a
+                    for t in range(n_topics):
+                        into[t] += scale * total[t]
+                else:
+                    z = np.float32(0)
+                    for t in range(n_topics):
+                        other = total[t] - a * row[t]
+                        if other > np.float32(1e-6) * total[t]:
+                            z += prior[t] * row[t] * other
+                    if z <= TINY:
+                        alone += 1
+                        for t in range(n_topics):
+                            into[t] += n
+                        continue
+                    scale = n / z
+                    for t in range(n_topics):
+                        other = total[t] - a * row[t]
+                        if other > np.float32(1e-6) * total[t]:
+                            into[t] += scale * other
+                if n != power or not (1e-250 < product < 1e250):
+                    log_likelihood += power * np.log(product)
+                    product = 1.0
+                    power = n
+                product *= z / rest
+        scores[chunk, 0] = log_likelihood + power * np.log(product)
+        scores[chunk, 1] = alone
+        scores[chunk, 2] = mass
+
+
+@njit(nogil=True, cache=True, parallel=True)
+def merge_pairs(sums, back, lift, prior, n_vt):
+    """n_vt += prior_t lift_vt (sum_c sums_cvt - lift_vt sum_c back_cv), the chunks added in order in float64."""
+    n_chunks, n_vertices, n_topics = sums.shape
+    for v in prange(n_vertices):
+        b = 0.0
+        for c in range(n_chunks):
+            b += back[c, v]
+        total = np.zeros(n_topics, np.float64)
+        for c in range(n_chunks):
+            part = sums[c, v]
+            for t in range(n_topics):
+                total[t] += part[t]
+        row = lift[v]
+        into = n_vt[v]
+        for t in range(n_topics):
+            into[t] += max(0.0, prior[t] * row[t] * (total[t] - b * row[t]))
+
+
+@njit(nogil=True, cache=True, parallel=True, fastmath=REORDER)
+def add_edges(
+    indptr, edges, weight, own_weight, history_indptr, history_vertices, history_weight, lift, prior, bounds, sums, totals, scores
+):
+    """E-step of hyperedges of any order, alone or in the leave-one-out mean context of their container.
+
+    indptr (D + 1,), edges (E, h) int32, weight (E,) float32: the edges of each container (or of each slice of a list).
+    own_weight (E,): weight of the edge's first vertex in the container's history, which the context leaves out.
+    history_* : CSR of the containers' histories; an empty history leaves the context out (symmetric form).
+    sums (C, V, T): expected counts n_vt of each chunk; totals (C, T): n_t, every edge once; scores as above.
+
+    The product runs in float32 and again in float64 where it under- or overflows.
+    """
+    n_topics = lift.shape[1]
+    order = edges.shape[1]
+    for chunk in prange(bounds.shape[0] - 1):
+        sums_c = sums[chunk]
+        totals_c = totals[chunk]
+        total = np.empty(n_topics, np.float32)
+        posterior = np.empty(n_topics, np.float32)
+        wide = np.empty(n_topics, np.float64)
+        log_likelihood = 0.0
+        degenerate = 0.0
+        mass = 0.0
+        for d in range(bounds[chunk], bounds[chunk + 1]):
+            total[:] = 0
+            amount = 0.0
+            for j in range(history_indptr[d], history_indptr[d + 1]):
+                a = history_weight[j]
+                amount += a
+                row = lift[history_vertices[j]]
+                for t in range(n_topics):
+                    total[t] += a * row[t]
+            for e in range(indptr[d], indptr[d + 1]):
+                n = weight[e]
+                mass += n
+                a = own_weight[e]
+                rest = amount - a
+                in_context = rest > 1e-6 * amount
+                if history_indptr[d + 1] > history_indptr[d] and not in_context:
+                    degenerate += 1  # nothing but this vertex: the context is p(t)
+                row = lift[edges[e, 0]]
+                if in_context:
+                    for t in range(n_topics):
+                        other = total[t] - a * row[t]
+                        if other <= np.float32(1e-6) * total[t]:
+                            other = np.float32(0)
+                        posterior[t] = prior[t] * other * row[t]
+                else:
+                    for t in range(n_topics):
+                        posterior[t] = prior[t] * row[t]
+                for i in range(1, order):
+                    row = lift[edges[e, i]]
+                    for t in range(n_topics):
+                        posterior[t] *= row[t]
+                z = np.float32(0)
+                for t in range(n_topics):
+                    z += posterior[t]
+                log_z = 0.0
+                if z > np.float32(1e-25) and z < np.float32(1e25):
+                    scale = n / z
+                    log_z = np.log(z)
+                    for t in range(n_topics):
+                        posterior[t] *= scale
+                else:
+                    wide_z = 0.0
+                    for t in range(n_topics):
+                        wide[t] = prior[t]
+                        if in_context:
+                            wide[t] *= max(0.0, np.float64(total[t]) - a * lift[edges[e, 0], t])
+                        for i in range(order):
+                            wide[t] *= lift[edges[e, i], t]
+                        wide_z += wide[t]
+                    if wide_z > 1e-290:
+                        log_z = np.log(wide_z)
+                        for t in range(n_topics):
+                            posterior[t] = n * wide[t] / wide_z
+                    else:  # the vertices share no topic: kept at p(t), and counted
+                        degenerate += 1
+                        if in_context:
+                            log_z = np.log(rest)
+                        for t in range(n_topics):
+                            posterior[t] = n * prior[t]
+                if in_context:
+                    log_z -= np.log(rest)
+                log_likelihood += n * log_z
+                for t in range(n_topics):
+                    totals_c[t] += posterior[t]
+                for i in range(order):
+                    into = sums_c[edges[e, i]]
+                    for t in range(n_topics):
+                        into[t] += posterior[t]
+        scores[chunk, 0] = log_likelihood
+        scores[chunk, 1] = degenerate
+        scores[chunk, 2] = mass
+
+
+@njit(nogil=True, cache=True, parallel=True)
+def merge_chunks(sums, n_vt):
+    """n_vt += sum_c sums_cvt, the chunks added in order in float64."""
+    n_chunks, n_vertices, n_topics = sums.shape
+    for v in prange(n_vertices):
+        into = n_vt[v]
+        for t in range(n_topics):
+            total = np.float64(0)
+            for c in range(n_chunks):
+                total += sums[c, v, t]
+            into[t] += total
+
+
+@njit(nogil=True, cache=True, parallel=True, fastmath=REORDER)
+def maximize(n_vt, old, eta, fallback, new, empty):
+    """M-step of every row: new = norm_t(old * (norm_t(n) / old)^eta); rows without counts become `fallback`.
+
+    n_vt (V, T), old (V, T), fallback (T,), new (V, T) float32; empty (V,) bool, True where a row had no counts.
+    """
+    n_vertices, n_topics = n_vt.shape
+    for v in prange(n_vertices):
+        counts = n_vt[v]
+        into = new[v]
+        before = old[v]
+        total = np.float32(0)
+        for t in range(n_topics):
+            total += max(counts[t], np.float32(0))
+        empty[v] = not total > 0
+        if empty[v]:
+            for t in range(n_topics):
+                into[t] = fallback[t]
+            continue
+        norm = np.float32(0)
+        for t in range(n_topics):
+            p = max(counts[t], np.float32(0)) / total
+            if eta != 1 and before[t] > TINY and p > 0:
+                p = before[t] * (p / before[t]) ** eta
+            into[t] = p
+            norm += p
+        for t in range(n_topics):
+            into[t] /= norm
+
+
+@njit(nogil=True, cache=True, parallel=True)
+def best_unseen(scores, seen_indptr, seen_items, allowed, k, rows, values):
+    """The k best columns of each row of scores, best first; ties go to the lower column.
+
+    scores (B, V) float32; seen_indptr (B + 1,), seen_items: columns to leave out, ascending in each row; allowed (V,) bool.
+    rows (B, k) int32, -1 where nothing is left; values (B, k) float32.
+    """
+    n_items = scores.shape[1]
+    for b in prange(scores.shape[0]):
+        at = seen_indptr[b]
+        stop = seen_indptr[b + 1]
+        count = 0
+        line = scores[b]
+        row = rows[b]
+        value = values[b]
+        for i in range(n_items):
+            if at < stop and seen_items[at] == i:
+                at += 1
+                continue
+            s = line[i]
+            if count == k and s <= value[k - 1]:
+                continue
+            if not allowed[i]:
+                continue
+            place = count if count < k else k - 1
+            while place > 0 and value[place - 1] < s:
+                value[place] = value[place - 1]
+                row[place] = row[place - 1]
+                place -= 1
+            value[place] = s
+            row[place] = i
+            if count < k:
+                count += 1
+        for place in range(count, k):
+            row[place] = -1
+            value[place] = -np.inf
