@@ -1,8 +1,22 @@
-"""hyperrec: recommendations, neighbours and readable topics from logs."""
+"""hyperrec: recommendations, neighbours and readable topics from logs, by one topic model of typed hyperedges.
 
+import hyperrec as hr
+graph = hr.read_logs("movielens-1m", "ml-1m/")
+model = hr.TopicModel(n_topics=200, container="user", edges={"rated": 1.0}).fit(graph)
+model.recommend(users=[1], k=10)
+"""
+
+from __future__ import annotations
+
+from hyperrec.errors import DataError, HyperrecError, ModelError, SchemaError
 from hyperrec.hypergraph import Hypergraph
+from hyperrec.logs import read_logs
 from hyperrec.model import TopicModel, load
+from hyperrec.schema import LogSchema
 from hyperrec.topics.contexts import Mean
 
 __version__ = "0.1.0"
-__all__ = ["Hypergraph", "Mean", "TopicModel", "load"]
+__all__ = [
+    "DataError", "Hypergraph", "HyperrecError", "LogSchema", "Mean", "ModelError", "SchemaError", "TopicModel",
+    "load", "read_logs",
+]  # fmt: skip

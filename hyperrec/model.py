@@ -18,6 +18,7 @@ from hyperrec.assembly import assemble, check_edges, roles
 from hyperrec.errors import DataError, ModelError, did_you_mean, listed
 from hyperrec.hypergraph import Hypergraph
 from hyperrec.index import Index
+from hyperrec.logs import as_frame
 from hyperrec.topics import em
 from hyperrec.topics.contexts import Mean
 from hyperrec.vocabulary import Vocabulary
@@ -527,9 +528,7 @@ def _listed_ids(ids: Any) -> Sequence[Any]:
 
 
 def _as_frame(frame: Any) -> pl.DataFrame:
-    from hyperrec.logs import as_frame
-
-    return as_frame(frame)
+    return as_frame(frame, "the frame")
 
 
 def _as_graph(data: Any) -> Hypergraph:
