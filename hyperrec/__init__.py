@@ -9,14 +9,16 @@ model.recommend(users=[1], k=10)
 from __future__ import annotations
 
 from hyperrec.errors import DataError, HyperrecError, ModelError, SchemaError
+from hyperrec.evaluate import evaluate
 from hyperrec.hypergraph import Hypergraph
 from hyperrec.logs import read_logs
 from hyperrec.model import TopicModel, load
 from hyperrec.schema import LogSchema
+from hyperrec.split import split
 from hyperrec.topics.contexts import Mean
 
 __version__ = "0.1.0"
 __all__ = [
     "DataError", "Hypergraph", "HyperrecError", "LogSchema", "Mean", "ModelError", "SchemaError", "TopicModel",
-    "load", "read_logs",
+    "evaluate", "load", "read_logs", "split",
 ]  # fmt: skip

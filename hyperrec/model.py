@@ -389,7 +389,7 @@ class TopicModel:
         """Total weight of the edges of each vertex."""
         if modality in self.offsets:
             return self.counts[self._rows(modality)]
-        return np.ravel(self.container_history.sum(axis=1))
+        return np.asarray(np.ravel(self.container_history.sum(axis=1)), dtype=np.float64)
 
     def _history_lifts(self, history: sp.csr_matrix) -> np.ndarray:
         """Mean lift of each row of a (n, V) history; 1 (that is, p(t)) where it is empty."""
@@ -402,7 +402,8 @@ class TopicModel:
     def _user_lifts(self, rows: np.ndarray) -> np.ndarray:
         """Query lifts of users by row number: p(t|u) / p(t), (n, T) float32."""
         if self.user_modality in self.offsets:
-            return self.state.lift[self.offsets[self.user_modality] + rows]
+            start = self.offsets[self.user_modality]
+            return np.asarray(self.state.lift[start + rows])
         return self._history_lifts(self.container_history[rows])
 
     def _context_lift(self, given: Mapping[str, Any] | None) -> np.ndarray:

@@ -175,7 +175,7 @@ def initial_state(layout: Layout, n_topics: int, seed: int, history: History | N
     embedding = 0.2 * rng.random((len(layout.mass), n_topics), dtype=np.float32) + np.float32(0.1)
     if history is not None and len(history.vertices):
         lengths = np.diff(history.indptr).astype(float)
-        drawn = rng.choice(len(lengths), n_topics, replace=n_topics > np.count_nonzero(lengths), p=lengths / lengths.sum())
+        drawn = rng.choice(len(lengths), n_topics, replace=bool(n_topics > np.count_nonzero(lengths)), p=lengths / lengths.sum())
         for topic, container in enumerate(drawn):
             embedding[history.vertices[history.indptr[container] : history.indptr[container + 1]], topic] += 1
     embedding /= embedding.sum(axis=1, keepdims=True)

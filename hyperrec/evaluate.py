@@ -1,0 +1,142 @@
+"""Measuring a recommender on a held-out split, with confidence intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+
+from hyperrec.errors import DataError, ModelError
+from hyperrec.hypergraph import Hypergraph
+from hyperrec.metrics import hits, per_user
+
+BATCH = 4096
+RESAMPLES = 1000
+
+
+class Recommender(Protocol):
+    """What can be evaluated: anything that ranks item rows for user rows."""
+
+    name: str
+
+    def recommend_rows(
+        self, user_rows: np.ndarray, k: int, seen: sp.csr_matrix | None = None
+    ) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics of one recommender.
+
+    metrics: frame metric, value, ci_low, ci_high, n_users (the interval is empty for metrics of the whole list set).
+    per_user: metric -> (n,) values, users in the same order for every model on the same split.
+    """
+
+    name: str
+    metrics: pl.DataFrame
+    per_user: dict[str, np.ndarray]
+
+    def __getitem__(self, metric: str) -> float:
+        return float(self.metrics.filter(pl.col("metric") == metric)["value"].item())
+
+    def __repr__(self) -> str:
+        lines = [f"{self.name}, {self.metrics['n_users'].max()} users"]
+        for metric, value, low, high in self.metrics.drop("n_users").iter_rows():
+            interval = f"  [{low:.4f}, {high:.4f}]" if low is not None else ""
+            lines.append(f"  {metric:<18} {value:.4f}{interval}")
+        return "\n".join(lines)
+
+    def compare(self, other: Evaluation, metric: str = "ndcg@10", *, seed: int = 0) -> dict[str, float]:
+        """Paired difference self - other of a metric over users: difference, ci_low, ci_high (95 %, bootstrap)."""
+        difference = self.per_user[metric] - other.per_user[metric]
+        low, high = _interval(difference, seed)
+        return {"difference": float(difference.mean()), "ci_low": low, "ci_high": high}
+
+
+def pair_matrix(graph: Hypergraph, edge_type: str) -> sp.csr_matrix:
+    """(users, items) CSR float32 of ones: which pairs an edge type holds."""
+    arrays = graph.to_arrays(edge_type)
+    shape = tuple(len(graph.vocabulary(modality)) for modality in arrays.modalities[:2])
+    ones = np.ones(len(arrays.weight), np.float32)
+    matrix = sp.csr_matrix((ones, (arrays.vertices[:, 0], arrays.vertices[:, 1])), shape=shape)
+    matrix.sum_duplicates()
+    matrix.data[:] = 1
+    return matrix
+
+
+def evaluate(
+    model: Recommender | Any,
+    train: Hypergraph,
+    test: Hypergraph,
+    k: int | Sequence[int] = (10, 20),
+    *,
+    edge_type: str | None = None,
+    filter_seen: bool = True,
+    seed: int = 0,
+) -> Evaluation:
+    """Rank all items for every user with held-out edges, and measure the lists.
+
+    k : list lengths. edge_type : the held-out type; the only one of `test` by default. filter_seen : items of the user's training
+        edges are neither recommended nor expected. seed : of the bootstrap.
+
+    Returns
+    -------
+    Evaluation with, for each k: ndcg, precision, recall, recall_capped, hit_rate, mrr, map (see `metrics.per_user`),
+    coverage (share of the items that anyone is shown), novelty (mean -log2 of the share of the training edges that a shown item
+    has), popularity_lift (mean popularity of the shown items over that of the users' training items).
+
+    Raises
+    ------
+    DataError : the test split has no edges for any user. ModelError : k <= 0.
+    """
+    lengths = sorted({k} if isinstance(k, int) else set(k))
+    if not lengths or lengths[0] <= 0:
+        raise ModelError(f"k must be 1 or more, got {k}.")
+    edge_type = edge_type or next(iter(test.edges))
+    seen, held = pair_matrix(train, edge_type), pair_matrix(test, edge_type)
+    if filter_seen:
+        held = (held - held.multiply(seen)).tocsr()
+        held.eliminate_zeros()
+    users = np.flatnonzero(np.diff(held.indptr))
+    if not len(users):
+        raise DataError(f"the test split has no edges of '{edge_type}' to find: nothing can be measured.")
+    popularity = np.bincount(seen.indices, minlength=seen.shape[1]) / max(seen.nnz, 1)
+    ranked = np.concatenate(
+        [
+            model.recommend_rows(batch, lengths[-1], seen[batch] if filter_seen else None)[0]
+            for batch in np.split(users, range(BATCH, len(users), BATCH))
+        ]
+    )
+    hit = hits(ranked, held[users])
+    n_test = np.diff(held.indptr)[users]
+    baseline = float((seen @ popularity).sum() / max(seen.nnz, 1))
+    rows: list[tuple[str, float, float | None, float | None, int]] = []
+    values: dict[str, np.ndarray] = {}
+    for length in lengths:
+        for metric, one in per_user(hit[:, :length], n_test).items():
+            values[f"{metric}@{length}"] = one
+            low, high = _interval(one, seed)
+            rows.append((f"{metric}@{length}", float(one.mean()), low, high, len(users)))
+        shown = ranked[:, :length][ranked[:, :length] >= 0]
+        smallest = 1 / max(seen.nnz, 1)
+        whole = {
+            "coverage": len(np.unique(shown)) / seen.shape[1],
+            "novelty": float(-np.log2(np.maximum(popularity[shown], smallest)).mean()),
+            "popularity_lift": float(popularity[shown].mean() / max(baseline, 1e-30)),
+        }
+        rows += [(f"{metric}@{length}", value, None, None, len(users)) for metric, value in whole.items()]
+    schema = {"metric": pl.String, "value": pl.Float64, "ci_low": pl.Float64, "ci_high": pl.Float64, "n_users": pl.Int64}
+    return Evaluation(getattr(model, "name", "model"), pl.DataFrame(rows, schema=schema, orient="row"), values)
+
+
+def _interval(values: np.ndarray, seed: int) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of the mean over users."""
+    rng = np.random.default_rng(seed)
+    n = len(values)
+    means = [values[rng.integers(0, n, n)].mean() for _ in range(RESAMPLES if n < 20_000 else 200)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
