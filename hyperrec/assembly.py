@@ -72,6 +72,7 @@ def assemble(
     container: str | None,
     expressed: bool,
     length_damping: float,
+    context_exponent: float,
 ) -> Assembly:
     """Lay out the table, cut the edges into shards, and collect the histories."""
     arrays = {name: graph.to_arrays(name) for name in edges}
@@ -88,6 +89,7 @@ def assemble(
     grouped: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     free: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
     seen = sp.csr_matrix((n_users, sizes[item]), dtype=np.float32)
+    companions = set(sizes) - {item}
     for name, tau in edges.items():
         one = arrays[name]
         owners, rows, others = _place(one, container if expressed else None, offsets, name)
@@ -101,9 +103,12 @@ def assemble(
         if owners is None:
             free.setdefault(rows.shape[1], []).append((rows, weight))
             mass += _totals(rows, weight / rows.shape[1], n_rows)
+            companions -= set(one.modalities)
         elif len(others) == 1:
+            companions -= set(one.modalities)
             pairs.append(sp.coo_matrix((weight, (owners, rows[:, 0])), shape=(n_users, n_rows)))
         else:
+            companions -= {one.modalities[others[0]]}
             grouped.append((owners, rows, weight))
     history = _sum(pairs or [sp.coo_matrix((w, (d, r[:, 0])), shape=(n_users, n_rows)) for d, r, w in grouped], n_users, n_rows)
     lengths = np.asarray(history.sum(axis=1)).ravel()
@@ -120,7 +125,8 @@ def assemble(
     for same_order in free.values():  # types of one order are one shard: the E-step does not tell them apart
         rows, weight = (np.concatenate(part) for part in zip(*same_order, strict=True))
         shards.append(Edges.symmetric(rows, weight))
-    layout = Layout(tuple(sizes.values()), mass, per_modality=container is not None and not expressed)
+    exponents = tuple(context_exponent if expressed and m in companions else 1.0 for m in sizes)
+    layout = Layout(tuple(sizes.values()), mass, container is not None and not expressed, exponents)
     seen.sort_indices()
     return Assembly(offsets, sizes, shards, layout, history, seen, counts)
 

@@ -60,6 +60,8 @@ class TopicModel:
     n_passes : passes of EM at most. tolerance : stop when the likelihood per edge gains less in a pass.
     over_relaxation : exponent of the M-step, 1 is plain EM; a pass that loses likelihood is taken back.
     length_damping : the edges of a container with total weight n count n^-length_damping, so that long histories do not rule.
+    context_exponent : power of the lifts of modalities that only accompany (container, item) edges, such as hour or store; at 1 they
+        draw topics to themselves and the lists suffer.
 
     Raises
     ------
@@ -78,12 +80,14 @@ class TopicModel:
         tolerance: float = 1e-4,
         over_relaxation: float = 1.8,
         length_damping: float = 0.25,
+        context_exponent: float = 0.15,
     ) -> None:
         _check_number("n_topics", n_topics, 1, whole=True)
         _check_number("n_passes", n_passes, 1, whole=True)
         _check_number("seed", seed, 0, whole=True)
         _check_number("tolerance", tolerance, 0)
         _check_number("length_damping", length_damping, 0, 1)
+        _check_number("context_exponent", context_exponent, 0, 1)
         _check_number("over_relaxation", over_relaxation, 1, 1.99)
         if context is not None and not isinstance(context, Mean):
             raise ModelError(f"context must be hr.Mean() or None, got {context!r}.")
@@ -91,6 +95,7 @@ class TopicModel:
         self.edges = dict(edges) if edges is not None else None
         self.seed, self.n_passes, self.tolerance = int(seed), int(n_passes), float(tolerance)
         self.over_relaxation, self.length_damping = float(over_relaxation), float(length_damping)
+        self.context_exponent = float(context_exponent)
 
     name = "hyperrec"
     fitted = False
@@ -118,8 +123,9 @@ class TopicModel:
         graph = _as_graph(graph)
         edges = check_edges(graph, self.edges, self.container)
         assembly = assemble(
-            graph, edges, container=self.container, expressed=self.expressed, length_damping=self.length_damping
-        )
+            graph, edges, container=self.container, expressed=self.expressed, length_damping=self.length_damping,
+            context_exponent=self.context_exponent,
+        )  # fmt: skip
         n_vertices = sum(assembly.sizes.values())
         if self.n_topics > n_vertices:
             raise ModelError(f"n_topics is {self.n_topics}, but the edges have {n_vertices} vertices only: ask for fewer topics.")

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 FORMAT = "hyperrec-model"
 VERSION = 1
-PARAMETERS = ("n_topics", "container", "edges", "seed", "n_passes", "tolerance", "over_relaxation", "length_damping")
+PARAMETERS = ("n_topics", "container", "edges", "seed", "n_passes", "tolerance", "over_relaxation", "length_damping",
+              "context_exponent")  # fmt: skip
 
 
 def save(model: TopicModel, folder: Path) -> Path:

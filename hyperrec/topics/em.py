@@ -84,11 +84,14 @@ class Layout:
 
     sizes: vertices of each modality, in the order of their rows. mass (V,) float64: weight of the edges of each vertex, an
     edge's weight shared among its vertices. per_modality: topic totals are those of the modality (container form).
+    exponents: the power of each modality's lifts, 1 for all by default; below 1 for contexts, which at full power would draw
+    topics to themselves.
     """
 
     sizes: tuple[int, ...]
     mass: np.ndarray
     per_modality: bool = False
+    exponents: tuple[float, ...] = ()
 
 
 @dataclass
@@ -154,13 +157,15 @@ def make_state(embedding: np.ndarray, prior: np.ndarray, layout: Layout) -> Stat
     prior = (prior / prior.sum()).astype(np.float32)
     lift = np.empty_like(embedding)
     start = 0
-    for size in layout.sizes:
+    for number, size in enumerate(layout.sizes):
         rows = slice(start, start + size)
         base = prior
         if layout.per_modality:
             base = np.maximum(layout.mass[rows] @ embedding[rows], 1e-30)
             base = (base / base.sum()).astype(np.float32) if base.sum() > 0 else prior
         np.divide(embedding[rows], np.maximum(base, 1e-12), out=lift[rows])
+        if layout.exponents and layout.exponents[number] != 1:
+            np.power(lift[rows], np.float32(layout.exponents[number]), out=lift[rows])
         start += size
     return State(embedding, prior, lift)
 

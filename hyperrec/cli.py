@@ -1,0 +1,160 @@
+"""The command line: no logic, only arguments; progress on stderr, data on stdout or in --out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+
+from hyperrec import __version__
+from hyperrec.errors import DataError, HyperrecError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+app = App(name="hyperrec", version=__version__, help="Recommendations, neighbours and readable topics from logs.")
+
+
+@app.command
+def demo(*, out: Path = Path("hyperrec-demo")) -> None:
+    """Run the whole line on a year of real grocery transactions (extra: demo)."""
+    from hyperrec.demo import run_demo
+
+    run_demo(out)
+
+
+@app.command
+def fit(
+    schema: str,
+    source: Path,
+    *,
+    out: Path = Path("hyperrec-model"),
+    topics: int = 200,
+    passes: int = 60,
+    container: str = "user",
+    edge: Annotated[list[str] | None, Parameter(help="edge type and weight, such as genre=0.1; repeat it")] = None,
+    seed: int = 0,
+) -> None:
+    """Fit a model to a log: a schema by name or path, and the folder or file of the log."""
+    import hyperrec as hr
+
+    edges = {name: _number(value, "--edge") for name, value in _pairs(edge, "--edge", "1").items()} or None
+    graph = hr.read_logs(schema, source)
+    print(graph, file=sys.stderr)
+    model = hr.TopicModel(topics, container, edges=edges, n_passes=passes, seed=seed).fit(graph, progress=True)
+    print(model.save(out))
+
+
+@app.command
+def recommend(
+    model: Path,
+    *,
+    user: list[str],
+    k: int = 10,
+    given: Annotated[list[str] | None, Parameter(help="context, such as hour=18; repeat it")] = None,
+    keep_seen: bool = False,
+    out: Path | None = None,
+) -> None:
+    """The best items for users."""
+    import hyperrec as hr
+
+    context = _pairs(given, "--given")
+    _show(hr.load(model).recommend(user, k=k, given=context, filter_seen=not keep_seen), out)
+
+
+@app.command
+def similar(model: Path, modality: str, ids: list[str], *, k: int = 10, out: Path | None = None) -> None:
+    """The nearest vertices of the same modality."""
+    import hyperrec as hr
+
+    _show(hr.load(model).similar(modality, ids, k=k), out)
+
+
+@app.command
+def topics(model: Path, modality: str | None = None, *, k: int = 10, out: Path | None = None) -> None:
+    """The vertices that each topic gives the highest probability."""
+    import hyperrec as hr
+
+    _show(hr.load(model).topics(modality, k=k), out)
+
+
+@app.command
+def explain(model: Path, user: str, item: str) -> None:
+    """Why an item is recommended to a user."""
+    import hyperrec as hr
+
+    print(hr.load(model).explain(user, item))
+
+
+@app.command
+def evaluate(
+    schema: str,
+    source: Path,
+    edge_type: str,
+    *,
+    by: str = "random",
+    fraction: float = 0.2,
+    topics: int = 200,
+    passes: int = 60,
+    seed: int = 42,
+    out: Path | None = None,
+) -> None:
+    """Split a log, fit to the one part and measure on the other."""
+    import hyperrec as hr
+
+    train, test = hr.split(hr.read_logs(schema, source), edge_type, by=by, fraction=fraction, seed=seed)
+    user = train.edge_table(edge_type).modalities[0]
+    model = hr.TopicModel(topics, user, edges={edge_type: 1.0}, n_passes=passes).fit(train, progress=True)
+    _show(hr.evaluate(model, train, test).metrics, out)
+
+
+def _pairs(given: list[str] | None, option: str, default: str | None = None) -> dict[str, str]:
+    """['hour=18'] -> {'hour': '18'}."""
+    pairs = {}
+    for one in given or []:
+        name, equals, value = one.partition("=")
+        if not name or (not equals and default is None):
+            raise DataError(f"{option} expects name=value, such as hour=18; got '{one}'.")
+        pairs[name] = value if equals else str(default)
+    return pairs
+
+
+def _number(text: str, option: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise DataError(f"{option} expects a number after '='; got '{text}'.") from None
+
+
+def _show(frame: pl.DataFrame, out: Path | None) -> None:
+    """A table on stdout (tab-separated), or a file by its ending."""
+    if out is None:
+        sys.stdout.write(frame.write_csv(separator="\t", float_precision=6))
+        return
+    writers = {".csv": frame.write_csv, ".parquet": frame.write_parquet, ".json": frame.write_json}
+    if out.suffix not in writers:
+        raise DataError(f"--out {out}: the ending must be one of {', '.join(writers)}.")
+    writers[out.suffix](out)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: one line and exit code 2 for what the user can mend, 130 for Ctrl-C."""
+    try:
+        app(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _leave(f"{' '.join(str(error).split())} See hyperrec --help.", 2)
+    except HyperrecError as error:
+        _leave(str(error), 2)
+    except BrokenPipeError:
+        sys.exit(0)
+    except OSError as error:
+        _leave(f"{error.filename or 'writing'}: {error.strerror}.", 2)
+    except KeyboardInterrupt:
+        _leave("interrupted; nothing was written.", 130)
+
+
+def _leave(message: str, code: int) -> None:
+    print(f"hyperrec: {message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,55 @@
+"""Run every notebook from its first cell to its last: `python tests/run_notebooks.py [--write] [NAME ...]`.
+
+An error in a cell fails the run. `--write` stores the outputs in the notebooks, which must stay below 300 kB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
+MAX_BYTES = 300_000
+CELL_SECONDS = 300
+
+
+def run(path: Path, *, write: bool) -> None:
+    start = time.perf_counter()
+    notebook = nbformat.read(path, as_version=4)
+    with tempfile.TemporaryDirectory() as folder:
+        client = NotebookClient(
+            notebook,
+            timeout=CELL_SECONDS,
+            kernel_name="python3",
+            resources={"metadata": {"path": folder}},
+            record_timing=False,
+        )
+        client.execute()
+    nbformat.validate(notebook)
+    if write:
+        notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"], "language_info": {"name": "python"}}
+        nbformat.write(notebook, path)
+    if (size := path.stat().st_size) > MAX_BYTES:
+        raise SystemExit(f"{path.name}: it may have {MAX_BYTES:,} bytes with its outputs, it has {size:,}; draw less.")
+    print(f"{path.name}: ran in {time.perf_counter() - start:.1f} s, {size:,} bytes stored", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Run the notebooks.")
+    parser.add_argument("names", nargs="*", help="file names in notebooks/; all of them by default")
+    parser.add_argument("--write", action="store_true", help="store the outputs in the notebooks")
+    options = parser.parse_args()
+    paths = [FOLDER / name for name in options.names] or sorted(FOLDER.glob("*.ipynb"))
+    if not paths:
+        raise SystemExit("notebooks/ has no notebook.")
+    for path in paths:
+        run(path, write=options.write)
+
+
+if __name__ == "__main__":
+    main()
