@@ -24,7 +24,7 @@ LEANING = ("age", "income", "household_size", "kids", "hour")
 TRIALS = 6
 
 
-def run_demo(out: str | Path = "hyperrec-demo", *, n_topics: int = 120, n_passes: int = 20, seed: int = 0) -> None:
+def run_demo(out: str | Path = "hyperrec-demo", *, n_topics: int = 100, n_passes: int = 20, seed: int = 0) -> None:
     """Load Complete Journey, split it by time, fit, show topics, recommend, explain, measure beside peers, save.
 
     Tables go to stdout, progress to stderr. Needs the extra `demo`.
