@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,8 @@ class Assembly:
 
     offsets: modality -> its first row in the table; sizes: modality -> number of rows. shards, layout: for `topics.em.fit`.
     history (D, V) CSR float32: weighted table rows of each container (an expressed container), tau included.
-    seen (D, I) CSR float32: the items of each container. counts (V,): weight of the edges of each vertex, without tau.
+    seen (D, I) CSR float32: the items of each container. counts (V,): weight of the
+    edges of each vertex, tau included; for an item, of those that join it to users.
     """
 
     offsets: dict[str, int]
@@ -59,6 +60,11 @@ def roles(graph: Hypergraph, edges: Mapping[str, float], container: str | None) 
         others = [one for one in modalities if one != owner]
         if owner in modalities and others:
             return owner, others[0]
+    for name in edges:  # friends or citations alone: the items are vertices of the same modality
+        modalities = graph.edges[name].modalities
+        owner = container or modalities[0]
+        if modalities.count(owner) > 1:
+            return owner, owner
     raise ModelError(
         f"no edge type joins {container or 'its first modality'} to another modality: edges has {listed(edges)}. "
         "Add one, such as user x item."
@@ -78,7 +84,9 @@ def assemble(
     arrays = {name: graph.to_arrays(name) for name in edges}
     user, item = roles(graph, edges, container)
     used = {modality for one in arrays.values() for modality in one.modalities}
-    sizes = {m: len(graph.vocabulary(m)) for m in graph.vocabularies if m in used and not (expressed and m == container)}
+    if expressed and not any(one.modalities.count(user) > 1 for one in arrays.values()):
+        used.discard(user)  # an expressed container has a row only as a member of another one's history: a friend
+    sizes = {m: len(graph.vocabulary(m)) for m in graph.vocabularies if m in used}
     starts = np.concatenate([[0], np.cumsum(list(sizes.values()))])
     offsets = dict(zip(sizes, starts[:-1].tolist(), strict=True))
     n_rows, n_users = int(starts[-1]), len(graph.vocabulary(user))
@@ -92,14 +100,18 @@ def assemble(
     companions = set(sizes) - {item}
     for name, tau in edges.items():
         one = arrays[name]
-        owners, rows, others = _place(one, container if expressed else None, offsets, name)
-        counts += _totals(rows, one.weight, n_rows)
         weight = (one.weight * np.float32(tau)).astype(np.float32)
-        if user in one.modalities and item in one.modalities:
-            at_user, at_item = one.modalities.index(user), one.modalities.index(item)
-            ones = np.ones(len(weight), np.float32)
-            here = sp.csr_matrix((ones, (one.vertices[:, at_user], one.vertices[:, at_item])), shape=seen.shape)
-            seen = seen.maximum(here)
+        if expressed and set(one.modalities) == {user} and one.order == 1:
+            raise ModelError(f"edge type '{name}' holds nothing but the container '{user}': leave it out of edges=.")
+        joins = one.modalities.count(user) > 1 if item == user else {user, item} <= set(one.modalities)
+        if joins:
+            seen = seen.maximum(_met(one, user, item, seen.shape))
+            counts += _totals(_rows_of(one, one.modalities, offsets), weight, n_rows)
+        else:  # how popular an item is, its attributes do not say
+            counts += _totals(_rows_of(one, [m for m in one.modalities if m != item], offsets), weight, n_rows)
+        owners, rows, others = _place(one, user if expressed else None, offsets)
+        if owners is not None:
+            weight = np.tile(weight, len(owners) // len(weight))
         if owners is None:
             free.setdefault(rows.shape[1], []).append((rows, weight))
             mass += _totals(rows, weight / rows.shape[1], n_rows)
@@ -108,7 +120,7 @@ def assemble(
             companions -= set(one.modalities)
             pairs.append(sp.coo_matrix((weight, (owners, rows[:, 0])), shape=(n_users, n_rows)))
         else:
-            companions -= {one.modalities[others[0]]}
+            companions -= {others[0]}
             grouped.append((owners, rows, weight))
     history = _sum(pairs or [sp.coo_matrix((w, (d, r[:, 0])), shape=(n_users, n_rows)) for d, r, w in grouped], n_users, n_rows)
     lengths = np.asarray(history.sum(axis=1)).ravel()
@@ -127,23 +139,43 @@ def assemble(
         shards.append(Edges.symmetric(rows, weight))
     exponents = tuple(context_exponent if expressed and m in companions else 1.0 for m in sizes)
     layout = Layout(tuple(sizes.values()), mass, container is not None and not expressed, exponents)
+    if user == item:  # no one is recommended to oneself
+        seen = seen.maximum(sp.identity(n_users, np.float32, format="csr"))
     seen.sort_indices()
     return Assembly(offsets, sizes, shards, layout, history, seen, counts)
 
 
 def _place(
-    one: EdgeArrays, expressed: str | None, offsets: Mapping[str, int], name: str
-) -> tuple[np.ndarray | None, np.ndarray, list[int]]:
-    """The container of each edge (None: the edge type has none), the table rows of the other vertices, their columns."""
-    columns = [j for j, modality in enumerate(one.modalities) if modality != expressed]
-    if len(one.modalities) - len(columns) > 1 or not columns:
-        raise ModelError(
-            f"edge type '{name}' holds the container '{expressed}' more than once, and an expressed container has no vector of "
-            "its own to learn from. Leave the edge type out of edges=, or use context=None or container=None."
-        )
-    rows = np.stack([one.vertices[:, j] + np.int32(offsets[one.modalities[j]]) for j in columns], axis=1).astype(np.int32)
-    owners = one.vertices[:, one.modalities.index(expressed)] if len(columns) < len(one.modalities) and expressed else None
-    return owners, np.ascontiguousarray(rows), columns
+    one: EdgeArrays, expressed: str | None, offsets: Mapping[str, int]
+) -> tuple[np.ndarray | None, np.ndarray, list[str]]:
+    """The container of each edge (None: the edge type has none), the table rows of its other vertices, their modalities.
+
+    An edge with several vertices of the container's modality (friends) is an edge of each of them, in their order.
+    """
+    owning = [j for j, modality in enumerate(one.modalities) if modality == expressed]
+    if not owning or one.order == 1:
+        return None, _rows_of(one, one.modalities, offsets), list(one.modalities)
+    parts = [[j for j in range(one.order) if j != owner] for owner in owning]
+    shifted = [one.vertices[:, part] + np.array([offsets[one.modalities[j]] for j in part], np.int32) for part in parts]
+    owners = np.concatenate([one.vertices[:, owner] for owner in owning])
+    return owners, np.ascontiguousarray(np.concatenate(shifted), np.int32), [one.modalities[j] for j in parts[0]]
+
+
+def _rows_of(one: EdgeArrays, modalities: Sequence[str], offsets: Mapping[str, int]) -> np.ndarray:
+    """(E, <= h) int32 table rows of the vertices of these modalities, but for those without rows."""
+    columns = [j for j, m in enumerate(one.modalities) if m in modalities and m in offsets]
+    first = np.array([offsets[one.modalities[j]] for j in columns], np.int32)
+    return np.ascontiguousarray(one.vertices[:, columns] + first, np.int32)
+
+
+def _met(one: EdgeArrays, user: str, item: str, shape: tuple[int, int]) -> sp.csr_matrix:
+    """Which items each user has met in the edges of one type, (D, I) CSR of ones."""
+    users, items = ([j for j, m in enumerate(one.modalities) if m == wanted] for wanted in (user, item))
+    pairs = [one.vertices[:, [a, b]] for a in users for b in items if a != b]
+    met = np.concatenate(pairs)
+    matrix = sp.csr_matrix((np.ones(len(met), np.float32), (met[:, 0], met[:, 1])), shape=shape)
+    matrix.data[:] = 1
+    return matrix
 
 
 def _totals(rows: np.ndarray, weight: np.ndarray, n_rows: int) -> np.ndarray:

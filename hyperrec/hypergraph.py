@@ -57,6 +57,10 @@ class EdgeArrays:
     vertices: np.ndarray
     weight: np.ndarray
 
+    @property
+    def order(self) -> int:
+        return len(self.modalities)
+
 
 @dataclass(frozen=True)
 class Hypergraph:

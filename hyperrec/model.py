@@ -60,8 +60,8 @@ class TopicModel:
     n_passes : passes of EM at most. tolerance : stop when the likelihood per edge gains less in a pass.
     over_relaxation : exponent of the M-step, 1 is plain EM; a pass that loses likelihood is taken back.
     length_damping : the edges of a container with total weight n count n^-length_damping, so that long histories do not rule.
-    context_exponent : power of the lifts of modalities that only accompany (container, item) edges, such as hour or store; at 1 they
-        draw topics to themselves and the lists suffer.
+    context_exponent : power of the lifts of modalities that only accompany (container, item) edges, such as hour or store; at 1
+        they draw topics to themselves and the lists suffer.
 
     Raises
     ------
@@ -158,7 +158,7 @@ class TopicModel:
     def embedding(self, modality: str) -> np.ndarray:
         """p(t|v) of all vertices of a modality: (V, T) float32, every row sums to one; rows as in the vocabulary."""
         self._check_modality(modality)
-        if modality in self.offsets:
+        if self._has_rows(modality):
             return self.state.embedding[self._rows(modality)]
         lifts = self._user_lifts(np.arange(len(self.vocabularies[modality])))
         return _normalized(lifts * self.state.prior)
@@ -294,12 +294,10 @@ class TopicModel:
         topics = pl.DataFrame(
             {"topic": np.arange(self.n_topics), "share": _normalized((lifts * prior)[None])[0], "contribution": by_topic}
         ).sort("contribution", descending=True)
-        start = self.container_history.indptr[user_row[0]]
-        stop = self.container_history.indptr[user_row[0] + 1]
-        rows, weight = self.container_history.indices[start:stop], self.container_history.data[start:stop]
-        share = weight / max(weight.sum(), 1e-30)
-        history = self._named_rows(rows, (self.state.lift[rows] @ vector) * share).sort("contribution", descending=True)
         score = float(by_topic.sum())
+        rows, contribution = self._contributions(user_row[0], lifts, vector)
+        history = self._named_rows(rows, contribution * score / max(contribution.sum(), 1e-30))
+        history = history.sort("contribution", descending=True)
         main = topics.head(k).filter(pl.col("contribution") > 0)
         because = ", ".join(
             f"{name} ({100 * value / max(score, 1e-30):.0f} %)"
@@ -369,6 +367,10 @@ class TopicModel:
     def _rows(self, modality: str) -> slice:
         return slice(self.offsets[modality], self.offsets[modality] + self.sizes[modality])
 
+    def _has_rows(self, modality: str) -> bool:
+        """Whether the vertices of a modality have vectors of their own; an expressed container's are read from its history."""
+        return modality in self.offsets and not (self.expressed and modality == self.container)
+
     def _forget_caches(self) -> None:
         self._indexes: dict[str, Index] = {}
         self.__dict__.pop("_item_vectors", None)
@@ -393,7 +395,7 @@ class TopicModel:
 
     def _mass(self, modality: str) -> np.ndarray:
         """Total weight of the edges of each vertex."""
-        if modality in self.offsets:
+        if self._has_rows(modality):
             return self.counts[self._rows(modality)]
         return np.asarray(np.ravel(self.container_history.sum(axis=1)), dtype=np.float64)
 
@@ -407,18 +409,28 @@ class TopicModel:
 
     def _user_lifts(self, rows: np.ndarray) -> np.ndarray:
         """Query lifts of users by row number: p(t|u) / p(t), (n, T) float32."""
-        if self.user_modality in self.offsets:
+        if self._has_rows(self.user_modality):
             start = self.offsets[self.user_modality]
             return np.asarray(self.state.lift[start + rows])
         return self._history_lifts(self.container_history[rows])
+
+    def _contributions(self, user_row: int, lifts: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Table rows of a user's history, and what each adds to the product of the user's lifts with an item's vector (T,)."""
+        if self.expressed:
+            history = self.container_history[user_row]
+            return history.indices, (self.state.lift[history.indices] @ vector) * history.data
+        rows = self.offsets[self.item_modality] + self.seen[user_row].indices
+        posterior = _normalized(self.state.lift[rows] * lifts * self.state.prior)  # p(t | user, item): what p(t|user) is made of
+        return rows, posterior @ (vector / self.state.prior)
 
     def _context_lift(self, given: Mapping[str, Any] | None) -> np.ndarray:
         """Product of the lifts of the context's vertices, (T,); ones without a context."""
         product = np.ones(self.n_topics, np.float32)
         for modality, one in (given or {}).items():
             self._check_modality(modality)
-            if modality not in self.offsets or modality == self.item_modality:
-                raise ModelError(f"given['{modality}'] is not a context: name one of {listed(self.offsets)} but the item.")
+            contexts = [m for m in self.offsets if m not in (self.item_modality, self.user_modality)]
+            if modality not in contexts:
+                raise ModelError(f"given['{modality}'] is not a context of a recommendation: expected one of {listed(contexts)}.")
             product *= self.state.lift[self.offsets[modality] + self.vocabularies[modality].rows([one])[0]]
         return product
 
