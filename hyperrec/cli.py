@@ -133,10 +133,14 @@ def _show(frame: pl.DataFrame, out: Path | None) -> None:
     if out is None:
         sys.stdout.write(frame.write_csv(separator="\t", float_precision=6))
         return
-    writers = {".csv": frame.write_csv, ".parquet": frame.write_parquet, ".json": frame.write_json}
-    if out.suffix not in writers:
-        raise DataError(f"--out {out}: the ending must be one of {', '.join(writers)}.")
-    writers[out.suffix](out)
+    if out.suffix == ".csv":
+        frame.write_csv(out)
+    elif out.suffix == ".parquet":
+        frame.write_parquet(out)
+    elif out.suffix == ".json":
+        frame.write_json(out)
+    else:
+        raise DataError(f"--out {out}: the ending must be .csv, .parquet or .json.")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -39,7 +39,8 @@ def locate(name: str, root: str | Path | None = None) -> Path:
         return _complete_journey()
     if name not in FILES:
         known = ["complete-journey", *FILES]
-        raise DataError(f"no data set '{name}' is known: give the path of the log, or one of {listed(known)}.{did_you_mean(name, known)}")
+        hint = did_you_mean(name, known)
+        raise DataError(f"no data set '{name}' is known: give the path of the log, or one of {listed(known)}.{hint}")
     root = root or os.environ.get("HYPERREC_DATA")
     if not root:
         raise DataError(f"{name}: give the path of its files, or set HYPERREC_DATA to the folder that holds '{FILES[name]}'.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -72,9 +73,10 @@ def _peers(train: Hypergraph, test: Hypergraph, seed: int) -> list[Evaluation]:
     """Popularity, and implicit ALS with the best of TRIALS random settings on a later part of the training split."""
     inner, validation = split(train, "bought", by="time", fraction=0.1)
     rng = np.random.default_rng(seed)
-    best, best_value = {}, -1.0
+    best: dict[str, Any] = {}
+    best_value = -1.0
     for trial in range(TRIALS):
-        options = {
+        options: dict[str, Any] = {
             "factors": int(rng.choice([16, 32, 64])),
             "regularization": float(10 ** rng.uniform(-2, 1.5)),
             "alpha": float(10 ** rng.uniform(-0.5, 1)),

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
-from hyperrec.errors import DataError, ModelError
+from hyperrec.errors import DataError, ModelError, did_you_mean, listed
 from hyperrec.hypergraph import Hypergraph
 from hyperrec.metrics import hits, per_user
 
@@ -41,17 +41,27 @@ class Evaluation:
     per_user: dict[str, np.ndarray]
 
     def __getitem__(self, metric: str) -> float:
-        return float(self.metrics.filter(pl.col("metric") == metric)["value"].item())
+        values = dict(self.metrics.select("metric", "value").iter_rows())
+        if metric not in values:
+            raise DataError(f"no metric '{metric}': measured were {listed(values, most=30)}.{did_you_mean(metric, values)}")
+        return float(values[metric])
 
     def __repr__(self) -> str:
-        lines = [f"{self.name}, {self.metrics['n_users'].max()} users"]
+        lines = [f"{self.name}, {int(self.metrics['n_users'][0])} users"]
         for metric, value, low, high in self.metrics.drop("n_users").iter_rows():
             interval = f"  [{low:.4f}, {high:.4f}]" if low is not None else ""
             lines.append(f"  {metric:<18} {value:.4f}{interval}")
         return "\n".join(lines)
 
     def compare(self, other: Evaluation, metric: str = "ndcg@10", *, seed: int = 0) -> dict[str, float]:
-        """Paired difference self - other of a metric over users: difference, ci_low, ci_high (95 %, bootstrap)."""
+        """Paired difference self - other of a metric over users: difference, ci_low, ci_high (95 %, bootstrap).
+
+        Raises DataError when the two were measured on different users, or the metric is not one value a user.
+        """
+        if metric not in self.per_user or metric not in other.per_user:
+            raise DataError(f"no metric '{metric}' per user: there are {listed(self.per_user, most=30)}.")
+        if len(self.per_user[metric]) != len(other.per_user[metric]):
+            raise DataError(f"{self.name} and {other.name} were measured on different users: use one split for both.")
         difference = self.per_user[metric] - other.per_user[metric]
         low, high = _interval(difference, seed)
         return {"difference": float(difference.mean()), "ci_low": low, "ci_high": high}

@@ -8,8 +8,7 @@ import scipy.sparse as sp
 
 def hits(ranked: np.ndarray, test: sp.csr_matrix) -> np.ndarray:
     """Which recommended items were held out: ranked (n, k) item rows (-1: none), test (n, I) CSR -> (n, k) bool."""
-    n_users, k = ranked.shape
-    n_items = test.shape[1]
+    n_users, n_items = test.shape
     keys = np.repeat(np.arange(n_users), np.diff(test.indptr)) * np.int64(n_items) + test.indices
     asked = np.arange(n_users)[:, None] * np.int64(n_items) + ranked
     return np.isin(asked, keys) & (ranked >= 0)

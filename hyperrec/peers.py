@@ -63,13 +63,14 @@ class EASE:
 class ItemKNN:
     """Items near the user's items, by cosine or BM25 weights, as implicit builds them."""
 
-    def __init__(self, kind: str = "cosine", neighbours: int = 100) -> None:
-        self.kind, self.neighbours, self.name = kind, neighbours, f"item-kNN {kind}"
+    def __init__(self, kind: str = "cosine", neighbours: int = 100, **options: float) -> None:
+        self.kind, self.neighbours, self.options = kind, neighbours, options  # options of BM25: K1, B
+        self.name = f"item-kNN {'BM25' if kind == 'bm25' else kind}"
 
     def fit(self, users: sp.csr_matrix) -> ItemKNN:
         implicit = _implicit()
         kinds = implicit.nearest_neighbours
-        model = (kinds.CosineRecommender if self.kind == "cosine" else kinds.BM25Recommender)(K=self.neighbours)
+        model = (kinds.CosineRecommender if self.kind == "cosine" else kinds.BM25Recommender)(K=self.neighbours, **self.options)
         with warnings.catch_warnings():  # implicit converts its own COO matrix and says so
             warnings.simplefilter("ignore")
             model.fit(users, show_progress=False)

@@ -1,6 +1,6 @@
 """LogSchema: which columns of which files form which typed hyperedges. Reads schemas/*.toml; says in one line what is wrong.
 
-`python -m hyperrec.schema` writes schemas/log.schema.json from the models below, for editors.
+`write_json_schema()` makes schemas/log.schema.json from the models below, for editors.
 """
 
 from __future__ import annotations
@@ -267,7 +267,12 @@ class LogSchema(_Part):
         return schema
 
 
-_PART_AT = {("tables", 2): Table, ("edges", 2): Edge, ("edges", 5): Vertex, ("labels", 2): Label}
+_PART_AT: dict[tuple[str, int], type[_Part]] = {
+    ("tables", 2): Table,
+    ("edges", 2): Edge,
+    ("edges", 5): Vertex,
+    ("labels", 2): Label,
+}
 
 
 def _one_line(error: ValidationError, raw: Mapping[str, Any]) -> str:
@@ -325,5 +330,8 @@ def json_schema() -> str:
     return json.dumps(LogSchema.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
-if __name__ == "__main__":
-    (schema_folder() / "log.schema.json").write_text(json_schema(), "utf-8")
+def write_json_schema() -> Path:
+    """Write schemas/log.schema.json anew, after a change of the models above."""
+    path = schema_folder() / "log.schema.json"
+    path.write_text(json_schema(), "utf-8")
+    return path

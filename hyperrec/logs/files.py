@@ -1,0 +1,146 @@
+"""Files as Polars lazy frames: what each holds is checked against its name; errors name the file and the line."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import polars as pl
+from polars.exceptions import NoDataError, PolarsError
+
+from hyperrec.errors import DataError, SchemaError, listed
+from hyperrec.schema import Table
+
+T = TypeVar("T")
+INFER_ROWS = 10_000
+PARQUET = (".parquet", ".pq")
+TYPES: dict[str, type[pl.DataType]] = {"string": pl.String, "integer": pl.Int64, "number": pl.Float64}
+UNIT = "\x1f"
+
+
+class NotAsInferredError(Exception):
+    """A value further down the file is not of the type that its first rows have."""
+
+
+def scan(paths: list[Path], table: Table, origin: str, *, as_text: bool = False) -> pl.LazyFrame:
+    """A lazy frame over files that hold what their names say; as_text reads every column as text."""
+    for path in paths:
+        with path.open("rb") as file:
+            start = file.read(4)
+        if not start:
+            raise DataError(f"{path}: the file is empty.")
+        if start.startswith(b"PK\x03\x04"):
+            raise DataError(f"{path}: this is a zip archive; unpack it first.")
+        if (start == b"PAR1") != (path.suffix.lower() in PARQUET):
+            expected, came = ("Parquet", "is none") if start != b"PAR1" else ("delimited text", "is a Parquet file")
+            raise DataError(f"{path}: expected {expected} by its name, but the content {came}; rename or replace the file.")
+    if paths[0].suffix.lower() in PARQUET:
+        return pl.scan_parquet(paths)
+    separator = table.separator
+    if separator is None:
+        separator = "\t" if paths[0].suffix.lower() == ".tsv" else ","
+    files: list[Any] = [paths]
+    if len(separator) != 1 or table.encoding.lower().replace("_", "-") not in ("utf-8", "utf8", "ascii"):
+        files = [_translated(path, separator, table.encoding, origin) for path in paths]
+        separator = separator if len(separator) == 1 else UNIT
+    return pl.concat([_scan_text(file, separator, table, origin, as_text) for file in files])
+
+
+def _translated(path: Path, separator: str, encoding: str, origin: str) -> io.BytesIO:
+    """The file as UTF-8 with a separator of one character, in memory: Polars scans nothing else, and this is fast."""
+    content = path.read_bytes()
+    if encoding.lower().replace("_", "-") not in ("utf-8", "utf8", "ascii"):
+        try:
+            content = content.decode(encoding).encode()
+        except LookupError:
+            raise SchemaError(f"{origin}: no encoding is called '{encoding}'; try utf-8 or latin-1.") from None
+        except UnicodeDecodeError as error:
+            raise DataError(f"{path}: not {encoding} text at byte {error.start}; correct `encoding` in the schema.") from None
+    if len(separator) > 1:
+        if UNIT.encode() in content:
+            raise DataError(f"{path}: holds the control character 0x1F, which stands for '{separator}' while reading; remove it.")
+        content = content.replace(separator.encode(), UNIT.encode())
+    return io.BytesIO(content)
+
+
+def _scan_text(file: Any, separator: str, table: Table, origin: str, as_text: bool) -> pl.LazyFrame:
+    columns = table.columns
+    positions = {name: f"column_{number + 1}" for number, name in enumerate(columns or ())}
+    overrides = {} if as_text else {positions.get(name, name): TYPES[kind] for name, kind in table.types.items()}
+    lazy = pl.scan_csv(
+        file,
+        separator=separator,
+        has_header=columns is None,
+        quote_char=(table.quote or None) if separator != UNIT else None,
+        null_values=list(table.null_values) or None,
+        infer_schema=not as_text,
+        infer_schema_length=INFER_ROWS,
+        schema_overrides=overrides,
+    )
+    if columns is None:
+        return lazy
+    found = attempt(lazy.collect_schema, str(file), [], table).names()
+    if len(found) != len(columns):
+        raise SchemaError(
+            f"{origin}: columns names {len(columns)} columns ({listed(columns)}), but a line of '{table.file}' has "
+            f"{len(found)} fields; check `columns` and `separator`."
+        )
+    return lazy.rename(dict(zip(found, columns, strict=True)))
+
+
+def collected(
+    lazy: pl.LazyFrame, where: str, given: list[Path] | pl.LazyFrame | None = None, table: Table | None = None
+) -> pl.DataFrame:
+    return attempt(lazy.collect, where, given, table)
+
+
+def attempt(
+    action: Callable[[], T], where: str, given: list[Path] | pl.LazyFrame | None, table: Table | None
+) -> T:
+    """What Polars says about a file that it cannot read, in one line with the place."""
+    paths = given if isinstance(given, list) else []
+    try:
+        return action()
+    except NoDataError:
+        raise DataError(f"{where}: the file is empty.") from None
+    except (PolarsError, OSError) as error:
+        text = str(error)
+        if "could not parse" in text and paths:
+            raise NotAsInferredError from None
+        if "utf-8" in text.lower() and paths:
+            raise DataError(_not_utf8(paths)) from None
+        if "more fields" in text and paths and table is not None:
+            raise DataError(_ragged(paths, table)) from None
+        raise DataError(f"{where}: cannot be read: {first_line(error)}.") from None
+
+
+def _not_utf8(paths: list[Path]) -> str:
+    advice = 'say encoding = "latin-1" (or what it is) under this table in the schema.'
+    for path in paths:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    line.decode()
+                except UnicodeDecodeError as error:
+                    return f"{path}: line {number} is not valid UTF-8 (byte 0x{line[error.start]:02X}); {advice}"
+    return f"{listed(paths, most=2)}: not valid UTF-8; {advice}"
+
+
+def _ragged(paths: list[Path], table: Table) -> str:
+    separator = (table.separator or ("\t" if paths[0].suffix.lower() == ".tsv" else ",")).encode()
+    advice = "check `separator` and `quote`, or mend the line."
+    for path in paths:
+        with path.open("rb") as file:
+            expected = 0
+            for number, line in enumerate(file, 1):
+                fields = line.count(separator) + 1
+                expected = expected or fields
+                if fields > expected and table.quote.encode() not in line:
+                    return f"{path}: line {number} has {fields} fields, expected {expected}; {advice}"
+    return f"{listed(paths, most=2)}: a line has more fields than the first; {advice}"
+
+
+def first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].strip().rstrip(".:;")
