@@ -41,7 +41,7 @@ class Index:
         self.faiss.cp.seed = seed + 1
         self.faiss.train(self.vectors)
         self.faiss.add(self.vectors)
-        sample = np.random.default_rng(seed).choice(n_rows, 200, replace=False)
+        sample = np.random.default_rng(seed).choice(n_rows, min(200, n_rows), replace=False)
         exact = np.argpartition(-(self.vectors[sample] @ self.vectors.T), 10, axis=1)[:, :10]
         self.faiss.nprobe = 8
         while True:
@@ -57,14 +57,17 @@ class Index:
         queries (Q, T) float32; allowed (n,) row numbers to choose from, all by default.
         Returns rows (Q, k) int64, -1 where there are no more, and scores (Q, k) float32.
         """
+        queries = np.ascontiguousarray(queries, dtype=np.float32)
         params: Any = None
-        search_parameters: Any = faiss.SearchParametersIVF if hasattr(self.faiss, "nprobe") else faiss.SearchParameters
         if allowed is not None:
-            selector = faiss.IDSelectorBatch(np.ascontiguousarray(allowed, dtype=np.int64))
-            params = search_parameters(sel=selector)
-            if hasattr(self.faiss, "nprobe"):
-                params.nprobe = self.faiss.nprobe
-        scores, rows = self.faiss.search(np.ascontiguousarray(queries, dtype=np.float32), k, params=params)
+            allowed = np.unique(allowed).astype(np.int64)
+            if hasattr(self.faiss, "nprobe"):  # a few allowed rows lie in lists that no probe opens: search them alone
+                among = faiss.IndexFlatIP(self.vectors.shape[1])
+                among.add(self.vectors[allowed])
+                scores, places = among.search(queries, k)
+                return np.append(allowed, -1)[places], scores
+            params = faiss.SearchParameters(sel=faiss.IDSelectorBatch(allowed))
+        scores, rows = self.faiss.search(queries, k, params=params)
         return rows, scores
 
     def search_unseen(
