@@ -96,6 +96,7 @@ def assemble(
     pairs: list[sp.coo_matrix] = []
     grouped: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     free: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+    largest_tau = {"pairs": 0.0, "grouped": 0.0}
     seen = sp.csr_matrix((n_users, sizes[item]), dtype=np.float32)
     companions = set(sizes) - {item}
     for name, tau in edges.items():
@@ -119,11 +120,14 @@ def assemble(
         elif len(others) == 1:
             companions -= set(one.modalities)
             pairs.append(sp.coo_matrix((weight, (owners, rows[:, 0])), shape=(n_users, n_rows)))
+            largest_tau["pairs"] = max(largest_tau["pairs"], tau)
         else:
             companions -= {others[0]}
             grouped.append((owners, rows, weight))
+            largest_tau["grouped"] = max(largest_tau["grouped"], tau)
     history = _sum(pairs or [sp.coo_matrix((w, (d, r[:, 0])), shape=(n_users, n_rows)) for d, r, w in grouped], n_users, n_rows)
-    lengths = np.asarray(history.sum(axis=1)).ravel()
+    # lengths in units of tau: ten times all the taus is the same problem
+    lengths = np.asarray(history.sum(axis=1)).ravel() / (largest_tau["pairs"] or largest_tau["grouped"] or 1.0)
     damping = np.where(lengths > 0, np.maximum(lengths, 1e-12) ** -length_damping, 1.0).astype(np.float32)
     as_history = History(history.indptr.astype(np.int64), history.indices.astype(np.int32), history.data)
     shards: list[Shard] = []

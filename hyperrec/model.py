@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -379,7 +380,8 @@ class TopicModel:
     @cached_property
     def _item_vectors(self) -> np.ndarray:
         """p(i) lift_it = p(i|t): what a query is multiplied by."""
-        counts = self.counts[self._rows(self.item_modality)] + UNSEEN_ITEM
+        unseen = UNSEEN_ITEM * self._tau(self.user_modality, self.item_modality)
+        counts = self.counts[self._rows(self.item_modality)] + unseen
         popularity = (counts / counts.sum()).astype(np.float32)
         vectors: np.ndarray = self.state.lift[self._rows(self.item_modality)] * popularity[:, None]
         return vectors
@@ -482,7 +484,7 @@ class TopicModel:
     def _tau(self, *modalities: str) -> float:
         """Weight of the first fitted edge type between modalities; 1 when there is none."""
         for name, members in self.edge_modalities.items():
-            if set(modalities) <= set(members):
+            if Counter(modalities) <= Counter(members):
                 return float(self.fitted_edges[name])
         return 1.0
 
