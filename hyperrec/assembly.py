@@ -110,7 +110,7 @@ def assemble(
             counts += _totals(_rows_of(one, one.modalities, offsets), weight, n_rows)
         else:  # how popular an item is, its attributes do not say
             counts += _totals(_rows_of(one, [m for m in one.modalities if m != item], offsets), weight, n_rows)
-        owners, rows, others = _place(one, user if expressed else None, offsets)
+        owners, rows, others = _place(one, user if expressed else None, item, offsets)
         if owners is not None:
             weight = np.tile(weight, len(owners) // len(weight))
         if owners is None:
@@ -150,16 +150,19 @@ def assemble(
 
 
 def _place(
-    one: EdgeArrays, expressed: str | None, offsets: Mapping[str, int]
+    one: EdgeArrays, expressed: str | None, item: str, offsets: Mapping[str, int]
 ) -> tuple[np.ndarray | None, np.ndarray, list[str]]:
     """The container of each edge (None: the edge type has none), the table rows of its other vertices, their modalities.
 
-    An edge with several vertices of the container's modality (friends) is an edge of each of them, in their order.
+    An edge with several vertices of the container's modality (friends) is an edge of each of them, in their order. The item
+    goes first: what an edge's context leaves out is its first vertex.
     """
     owning = [j for j, modality in enumerate(one.modalities) if modality == expressed]
     if not owning or one.order == 1:
         return None, _rows_of(one, one.modalities, offsets), list(one.modalities)
-    parts = [[j for j in range(one.order) if j != owner] for owner in owning]
+    parts = [
+        sorted((j for j in range(one.order) if j != owner), key=lambda j: one.modalities[j] != item) for owner in owning
+    ]
     shifted = [one.vertices[:, part] + np.array([offsets[one.modalities[j]] for j in part], np.int32) for part in parts]
     owners = np.concatenate([one.vertices[:, owner] for owner in owning])
     return owners, np.ascontiguousarray(np.concatenate(shifted), np.int32), [one.modalities[j] for j in parts[0]]
