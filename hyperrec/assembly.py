@@ -45,8 +45,8 @@ def check_edges(graph: Hypergraph, edges: Mapping[str, float] | None, container:
             raise ModelError(
                 f"unknown edge type '{name}' in edges: the graph has {listed(graph.edges)}.{did_you_mean(name, graph.edges)}"
             )
-        if not (np.isfinite(tau) and tau > 0):
-            raise ModelError(f"edges['{name}'] is the weight tau of an edge type: expected a number > 0, got {tau}.")
+        if not (isinstance(tau, (int, float, np.number)) and np.isfinite(tau) and tau > 0):
+            raise ModelError(f"edges['{name}'] is the weight tau of an edge type: expected a number > 0, got {tau!r}.")
         if graph.edges[name].frame.height == 0:
             raise ModelError(f"edge type '{name}' has no edges: leave it out of edges=, or check the log.")
     return chosen

@@ -92,6 +92,8 @@ class TopicModel:
         _check_number("over_relaxation", over_relaxation, 1, 1.99)
         if context is not None and not isinstance(context, Mean):
             raise ModelError(f"context must be hr.Mean() or None, got {context!r}.")
+        if edges is not None and not isinstance(edges, Mapping):
+            raise ModelError(f"edges must say edge type -> weight tau, such as {{'rated': 1.0}}; got {edges!r}.")
         self.n_topics, self.container, self.context = int(n_topics), container, context
         self.edges = dict(edges) if edges is not None else None
         self.seed, self.n_passes, self.tolerance = int(seed), int(n_passes), float(tolerance)
