@@ -7,16 +7,18 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
+from polars.exceptions import PolarsError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from hyperrec.errors import ModelError
+from hyperrec.errors import ModelError, listed
 from hyperrec.topics.contexts import Mean
 from hyperrec.topics.em import State
 from hyperrec.vocabulary import Vocabulary
@@ -24,6 +26,7 @@ from hyperrec.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from hyperrec.model import TopicModel
 
+T = TypeVar("T")
 FORMAT = "hyperrec-model"
 VERSION = 1
 PARAMETERS = ("n_topics", "container", "edges", "seed", "n_passes", "tolerance", "over_relaxation", "length_damping",
@@ -35,28 +38,46 @@ def save(model: TopicModel, folder: Path) -> Path:
 
     Raises
     ------
-    ModelError : the target exists and is not a model, or the disk refuses.
+    ModelError : the target holds anything but a model, or the disk refuses.
     """
-    if folder.exists() and not (folder / "config.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ModelError(f"{folder} exists and is not a hyperrec model: it is left alone. Choose another folder.")
+    target = Path(os.path.realpath(folder))
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        _check_place(target, folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     except OSError as error:
-        raise ModelError(f"cannot write to {folder.parent}: {error.strerror}. Choose another folder.") from error
+        raise ModelError(f"cannot write to {folder.parent}: {_reason(error)}. Choose another folder.") from error
+    new, old = draft / "new", draft / "old"
     try:
-        _write(model, draft)
-        old = draft.with_name(draft.name + "-old")
-        if folder.exists():
-            os.rename(folder, old)
-        os.rename(draft, folder)
-        shutil.rmtree(old, ignore_errors=True)
-    except (OSError, SafetensorError, pl.exceptions.ComputeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise ModelError(f"cannot save the model to {folder}: {reason}. Nothing was changed there.") from error
+        new.mkdir()  # open to whom the umask says, as the draft is not
+        _write(model, new)
+        if target.exists():
+            os.rename(target, old)
+        os.rename(new, target)
+    except (OSError, SafetensorError, PolarsError) as error:
+        raise ModelError(f"cannot save the model to {folder}: {_reason(error)}. Nothing was changed there.") from error
     finally:
+        if old.exists() and not target.exists():
+            os.rename(old, target)
         shutil.rmtree(draft, ignore_errors=True)
     return folder
+
+
+def _check_place(target: Path, named: Path) -> None:
+    """A model may be replaced, anything else is left alone."""
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise ModelError(f"{named} is a file: it is left alone. Choose another folder.")
+    try:
+        replaced = {"config.json", *_read_config(target)["sha256"]}
+    except ModelError:
+        replaced = set()
+    if foreign := sorted(path.name for path in target.iterdir() if path.name not in replaced):
+        raise ModelError(
+            f"{named} exists and holds what is not of a hyperrec model ({listed(foreign, most=3)}): it is left alone. "
+            "Choose another folder, or empty this one."
+        )
 
 
 def _write(model: TopicModel, folder: Path) -> None:
@@ -98,10 +119,11 @@ def _write(model: TopicModel, folder: Path) -> None:
         "degenerate": model.degenerate,
         "sha256": {name: _digest(folder / name) for name in files},
     }
-    with (folder / "config.json").open("w", encoding="utf-8") as file:
-        json.dump(config, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
+    config["config_sha256"] = _config_digest(config)
+    (folder / "config.json").write_text(json.dumps(config, indent=1, default=float), "utf-8")
+    for path in folder.iterdir():
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
 
 
 def load(folder: Path) -> TopicModel:
@@ -115,14 +137,12 @@ def load(folder: Path) -> TopicModel:
 
     config = _read_config(folder)
     for name, digest in config["sha256"].items():
-        if not (folder / name).is_file():
-            raise ModelError(f"{folder}: the file {name} is missing. The model is damaged: save or copy it again.")
-        if _digest(folder / name) != digest:
-            raise ModelError(f"{folder}: {name} is not what was saved (truncated or edited). Save or copy the model again.")
+        if _read(folder / name, _digest) != digest:
+            raise ModelError(f"{folder / name} is not what was saved (truncated or edited). Save or copy the model again.")
     try:
         context = Mean() if config["context"] == "mean" else None
         model = TopicModel(**config["parameters"], context=context)
-        arrays = load_file(folder / "arrays.safetensors")
+        arrays = _read(folder / "arrays.safetensors", load_file)
         model.state = State(arrays["embedding"], arrays["prior"], arrays["lift"])
         model.counts = arrays["counts"]
         model.user_modality, model.item_modality = config["user_modality"], config["item_modality"]
@@ -131,18 +151,18 @@ def load(folder: Path) -> TopicModel:
         model.edge_modalities = {name: tuple(members) for name, members in config["edge_modalities"].items()}
         model.vocabularies, model.labels = {}, {}
         for number, modality in enumerate(config["modalities"]):
-            ids = pl.read_parquet(folder / f"vocabulary-{number}.parquet")["id"]
+            ids = _read(folder / f"vocabulary-{number}.parquet", _table)["id"]
             model.vocabularies[modality] = Vocabulary(modality, ids)
             if f"labels-{number}.parquet" in config["sha256"]:
-                model.labels[modality] = pl.read_parquet(folder / f"labels-{number}.parquet")
-        model.history = pl.read_parquet(folder / "history.parquet")
+                model.labels[modality] = _read(folder / f"labels-{number}.parquet", _table)
+        model.history = _read(folder / "history.parquet", _table)
         n_users = len(model.vocabularies[model.user_modality])
         shapes = {"history": len(model.counts), "seen": len(model.vocabularies[model.item_modality])}
         model.container_history, model.seen = (
             sp.csr_matrix(tuple(arrays[f"{name}.{part}"] for part in ("data", "indices", "indptr")), shape=(n_users, width))
             for name, width in shapes.items()
         )
-    except (KeyError, TypeError, ValueError, SafetensorError) as error:
+    except (KeyError, TypeError, ValueError, PolarsError) as error:
         raise ModelError(f"{folder}: config.json does not fit the files beside it ({error}). Save the model again.") from error
     model._forget_caches()
     model.fitted = True
@@ -151,21 +171,46 @@ def load(folder: Path) -> TopicModel:
 
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
-    if not path.is_file():
+    if not os.path.isdir(folder):
+        what = "is a file" if os.path.exists(folder) else "does not exist"
+        raise ModelError(f"{folder} {what}: give the folder that save() wrote.")
+    if not os.path.lexists(path):
         raise ModelError(f"{folder} is not a hyperrec model: it has no config.json. Give the folder that save() wrote.")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{path} is not valid JSON ({error}): the model is damaged. Save or copy it again.") from error
+    config = _read(path, lambda path: json.loads(path.read_text("utf-8")))
     if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise ModelError(f"{path} is not of a hyperrec model: expected format '{FORMAT}'.")
+        raise ModelError(f"{path} is not of a hyperrec model: expected format '{FORMAT}'. Give the folder that save() wrote.")
     if config.get("version") != VERSION:
         raise ModelError(f"{path} has format version {config.get('version')}; this hyperrec reads {VERSION}. Update hyperrec.")
-    if not isinstance(config.get("sha256"), dict):
-        raise ModelError(f"{path} lists no checksums: the model is damaged. Save or copy it again.")
+    if config.pop("config_sha256", None) != _config_digest(config):
+        raise ModelError(f"{path} is not what was saved (edited). Save or copy the model again.")
     return config
+
+
+def _read(path: Path, reader: Callable[[Path], T]) -> T:
+    """What a reader makes of a file of the model; a failure names the file."""
+    try:
+        return reader(path)
+    except FileNotFoundError:
+        raise ModelError(f"{path} is missing: the model is not whole. Save or copy it again.") from None
+    except (OSError, ValueError, SafetensorError, PolarsError) as error:
+        raise ModelError(f"{path} cannot be read: {_reason(error)}. Save or copy the model again.") from error
+
+
+def _table(path: Path) -> pl.DataFrame:
+    return pl.read_parquet(path.read_bytes())  # a path would be taken for a glob
 
 
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _config_digest(config: dict[str, Any]) -> str:
+    """Over all of the config in its order: the order of `offsets` counts."""
+    return hashlib.sha256(json.dumps(config, default=float).encode()).hexdigest()
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error).strip().partition("\n")[0].rstrip(".")
