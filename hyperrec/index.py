@@ -59,6 +59,7 @@ class Index:
         """
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         params: Any = None
+        parameters: Any = faiss.SearchParameters
         if allowed is not None:
             allowed = np.unique(allowed).astype(np.int64)
             if hasattr(self.faiss, "nprobe"):  # a few allowed rows lie in lists that no probe opens: search them alone
@@ -66,7 +67,7 @@ class Index:
                 among.add(self.vectors[allowed])
                 scores, places = among.search(queries, k)
                 return np.append(allowed, -1)[places], scores
-            params = faiss.SearchParameters(sel=faiss.IDSelectorBatch(allowed))
+            params = parameters(sel=faiss.IDSelectorBatch(allowed))
         scores, rows = self.faiss.search(queries, k, params=params)
         return rows, scores
 
