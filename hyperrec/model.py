@@ -221,7 +221,7 @@ class TopicModel:
         DataError : an unknown id. ModelError : k <= 0, an unknown modality, a model that is not fitted.
         """
         self._fitted()
-        _check_number("k", k, 1, whole=True)
+        k = min(_check_number("k", k, 1, whole=True), self.sizes[self.item_modality])
         if users is not None and histories is not None:
             raise ModelError("recommend takes users= (known) or histories= (new), not both in one call.")
         if histories is not None:
