@@ -335,7 +335,7 @@ class TopicModel:
             raise DataError(f"fold_in needs a column of another modality beside '{modality}', such as {listed(self.sizes)}.")
         ids = table[modality].unique(maintain_order=True)
         row_of = Vocabulary(modality, ids.sort()).encode(table[modality])
-        weight = table["weight"].cast(pl.Float32).to_numpy() if "weight" in table.columns else np.ones(table.height, np.float32)
+        weight = _weights(table, "fold_in")
         total = np.zeros((len(ids), self.n_topics))
         for name in others:
             known = table[name].is_not_null().to_numpy()
@@ -473,11 +473,11 @@ class TopicModel:
                     f"{did_you_mean(needed, table.columns)}"
                 )
         ids = table[self.user_modality].unique(maintain_order=True)
+        if ids.null_count():
+            raise DataError(f"histories: column '{self.user_modality}' has nulls; every row needs the id of its user.")
         at = pl.DataFrame({"id": ids, "row": np.arange(len(ids))})
         users = table.select(pl.col(self.user_modality).alias("id")).join(at, on="id", how="left", maintain_order="left")["row"]
-        weight = table["weight"].cast(pl.Float32).to_numpy() if "weight" in table.columns else np.ones(table.height, np.float32)
-        if not (np.isfinite(weight).all() and (weight > 0).all()):
-            raise DataError("histories: weight must be positive and finite in every row.")
+        weight = _weights(table, "histories")
         rows = self.offsets[self.item_modality] + self.vocabularies[self.item_modality].rows(table[self.item_modality])
         history = sp.csr_matrix((weight, (users.to_numpy(), rows)), shape=(len(ids), len(self.state.lift)), dtype=np.float32)
         history.sum_duplicates()
@@ -538,6 +538,18 @@ def _check_number(name: str, value: Any, low: float, high: float = np.inf, *, wh
         upper = f" to {high:g}" if np.isfinite(high) else " or more"
         raise ModelError(f"{name} must be {kind}, {low:g}{upper}; got {value!r}.")
     return value
+
+
+def _weights(table: pl.DataFrame, what: str) -> np.ndarray:
+    """Column `weight` (n,) float32, checked; ones where there is none."""
+    if "weight" not in table.columns:
+        return np.ones(table.height, np.float32)
+    if not table["weight"].dtype.is_numeric():
+        raise DataError(f"{what}: weight must be a column of numbers; got {table['weight'].dtype}. Cast the column.")
+    weight = table["weight"].cast(pl.Float32).to_numpy()
+    if not (np.isfinite(weight).all() and (weight > 0).all()):
+        raise DataError(f"{what}: weight must be positive and finite in every row.")
+    return weight
 
 
 def _normalized(rows: np.ndarray) -> np.ndarray:
