@@ -234,7 +234,7 @@ class TopicModel:
             rows = vocabulary.rows(_listed_ids(users)) if users is not None else np.arange(len(vocabulary))
             ids, lifts, seen = vocabulary.decode(rows), self._user_lifts(rows), self.seen[rows]
         allowed = self._allowed(among, exclude)
-        found, scores = self._rank(lifts * self._context_lift(given), k, seen if filter_seen else None, allowed)
+        found, scores = self._rank(self._in_context(lifts, given), k, seen if filter_seen else None, allowed)
         keep = found.ravel() >= 0
         frame = pl.DataFrame(
             {
@@ -290,10 +290,10 @@ class TopicModel:
         self._fitted()
         user_row = self.vocabularies[self.user_modality].rows([user])
         item_row = self.vocabularies[self.item_modality].rows([item])
-        prior, context = self.state.prior, self._context_lift(given)
-        vector = self._item_vectors[item_row[0]] * prior * context
-        lifts = self._user_lifts(user_row)[0]
-        by_topic = vector * lifts
+        prior, lifts = self.state.prior, self._user_lifts(user_row)[0]
+        in_context = self._in_context(lifts[None], given)[0]
+        by_topic = self._item_vectors[item_row[0]] * prior * in_context
+        vector = np.divide(by_topic, lifts, out=np.zeros_like(lifts), where=lifts > 0)
         topics = pl.DataFrame(
             {"topic": np.arange(self.n_topics), "share": _normalized((lifts * prior)[None])[0], "contribution": by_topic}
         ).sort("contribution", descending=True)
@@ -301,18 +301,12 @@ class TopicModel:
         rows, contribution = self._contributions(user_row[0], lifts, vector)
         history = self._named_rows(rows, contribution * score / max(contribution.sum(), 1e-30))
         history = history.sort("contribution", descending=True)
-        main = topics.head(k).filter(pl.col("contribution") > 0)
-        because = ", ".join(
-            f"{name} ({100 * value / max(score, 1e-30):.0f} %)"
-            for name, value in history.head(k).select("name", "contribution").iter_rows()
-        )
-        through = ", ".join(
-            f"topic {t} ({100 * value / max(score, 1e-30):.0f} %)" for t, value in main.select("topic", "contribution").iter_rows()
-        )
-        what = self._name(self.item_modality, item_row[0])
-        sentence = f"{what} for {self.user_modality} {user}"
+        because = _shares(history.select("name", "contribution"), score, k)
+        through = _shares(topics.select(pl.format("topic {}", "topic"), "contribution"), score, k)
+        sentence = f"{self._name(self.item_modality, item_row[0])} for {self.user_modality} {user}"
         sentence += f": because of {because}" if because else ""
-        return Explanation(user, item, score, history, topics, f"{sentence}; through {through}.")
+        sentence += f"; through {through}." if through else ": they share no topic."
+        return Explanation(user, item, score, history, topics, sentence)
 
     def fold_in(self, modality: str, frame: Any) -> pl.DataFrame:
         """Embeddings of vertices that were not in training, from what is known of them; nothing is refitted.
@@ -438,6 +432,13 @@ class TopicModel:
             product *= self.state.lift[self.offsets[modality] + self.vocabularies[modality].rows([one])[0]]
         return product
 
+    def _in_context(self, lifts: np.ndarray, given: Mapping[str, Any] | None) -> np.ndarray:
+        """Lifts (n, T) of users times those of the context; a context that shares no topic with a user says nothing to her."""
+        product = lifts * self._context_lift(given)
+        apart = ~(product @ self.state.prior > 0)
+        product[apart] = lifts[apart]
+        return product
+
     def _allowed(self, among: Iterable[Any] | None, exclude: Iterable[Any] | None) -> np.ndarray | None:
         """Row numbers of the items that may be recommended; None: all."""
         if among is None and exclude is None:
@@ -550,6 +551,11 @@ def _weights(table: pl.DataFrame, what: str) -> np.ndarray:
     if not (np.isfinite(weight).all() and (weight > 0).all()):
         raise DataError(f"{what}: weight must be positive and finite in every row.")
     return weight
+
+
+def _shares(parts: pl.DataFrame, score: float, k: int) -> str:
+    """'name (60 %), name (30 %)' of the first k rows (name, contribution) that contribute anything."""
+    return ", ".join(f"{name} ({100 * value / score:.0f} %)" for name, value in parts.head(k).iter_rows() if value > 0)
 
 
 def _normalized(rows: np.ndarray) -> np.ndarray:
