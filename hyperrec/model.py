@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from hyperrec.assembly import assemble, check_edges, roles
 from hyperrec.errors import DataError, ModelError, did_you_mean, listed
-from hyperrec.hypergraph import Hypergraph
+from hyperrec.hypergraph import Hypergraph, vertex_columns
 from hyperrec.index import Index
 from hyperrec.logs import as_frame
 from hyperrec.topics import em
@@ -312,7 +312,7 @@ class TopicModel:
         """Embeddings of vertices that were not in training, from what is known of them; nothing is refitted.
 
         frame : a column named as the modality with the new ids, other columns named as modalities of the model (an item's
-        genre and words, a user's items); a null cell is skipped; `weight` is optional.
+        genre and words, a user's items; `item#2` for what a new item cites); a null cell is skipped; `weight` is optional.
 
         Returns
         -------
@@ -322,19 +322,19 @@ class TopicModel:
         table = _as_frame(frame)
         if modality not in table.columns:
             raise DataError(f"fold_in needs a column '{modality}' with the new ids; the frame has {listed(table.columns)}.")
-        others = [name for name in table.columns if name not in (modality, "weight")]
-        for name in others:
-            self._check_modality(name)
+        others = {name: name.split("#")[0] for name in table.columns if name not in (modality, "weight")}
+        for other in others.values():
+            self._check_modality(other)
         if not others:
             raise DataError(f"fold_in needs a column of another modality beside '{modality}', such as {listed(self.sizes)}.")
         ids = table[modality].unique(maintain_order=True)
         row_of = Vocabulary(modality, ids.sort()).encode(table[modality])
         weight = _weights(table, "fold_in")
         total = np.zeros((len(ids), self.n_topics))
-        for name in others:
+        for name, other in others.items():
             known = table[name].is_not_null().to_numpy()
-            rows = self.vocabularies[name].rows(table[name].filter(pl.Series(known)))
-            np.add.at(total, row_of[known], self.embedding(name)[rows] * (weight[known] * self._tau(modality, name))[:, None])
+            rows = self.vocabularies[other].rows(table[name].filter(pl.Series(known)))
+            np.add.at(total, row_of[known], self.embedding(other)[rows] * (weight[known] * self._tau(modality, other))[:, None])
         total[total.sum(axis=1) == 0] = self.state.prior
         embedding = _normalized(total.astype(np.float32))
         return pl.DataFrame(
@@ -465,21 +465,23 @@ class TopicModel:
     def _read_histories(self, frame: Any) -> tuple[pl.Series, sp.csr_matrix]:
         """(ids of the new users, their history (n, V)) of a frame with a user column and columns of other modalities."""
         table = _as_frame(frame)
-        renames = {"user": self.user_modality, "item": self.item_modality}
-        table = table.rename({a: b for a, b in renames.items() if a in table.columns and b not in table.columns})
-        for needed in (self.user_modality, self.item_modality):
+        user, item = vertex_columns((self.user_modality, self.item_modality))
+        if self.user_modality != self.item_modality:
+            names = {"user": user, "item": item}
+            table = table.rename({a: b for a, b in names.items() if a in table.columns and b not in table.columns})
+        for needed in (user, item):
             if needed not in table.columns:
                 raise DataError(
                     f"histories need a column '{needed}'; the frame has {listed(table.columns)}."
                     f"{did_you_mean(needed, table.columns)}"
                 )
-        ids = table[self.user_modality].unique(maintain_order=True)
+        ids = table[user].unique(maintain_order=True)
         if ids.null_count():
-            raise DataError(f"histories: column '{self.user_modality}' has nulls; every row needs the id of its user.")
+            raise DataError(f"histories: column '{user}' has nulls; every row needs the id of its user.")
         at = pl.DataFrame({"id": ids, "row": np.arange(len(ids))})
-        users = table.select(pl.col(self.user_modality).alias("id")).join(at, on="id", how="left", maintain_order="left")["row"]
+        users = table.select(pl.col(user).alias("id")).join(at, on="id", how="left", maintain_order="left")["row"]
         weight = _weights(table, "histories")
-        rows = self.offsets[self.item_modality] + self.vocabularies[self.item_modality].rows(table[self.item_modality])
+        rows = self.offsets[self.item_modality] + self.vocabularies[self.item_modality].rows(table[item])
         history = sp.csr_matrix((weight, (users.to_numpy(), rows)), shape=(len(ids), len(self.state.lift)), dtype=np.float32)
         history.sum_duplicates()
         return ids, history
