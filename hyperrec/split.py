@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -27,13 +28,17 @@ def split(
     Returns
     -------
     (train, test) : hypergraphs with the same vocabularies. test has the held-out edges of `edge_type` only. From train go also
-        the edges of other types that hold all vertices of a held-out edge, and for "time" those that are not older.
+        the edges of other types that hold the user and the item of a held-out edge, for "time" those that are not older, and
+        for "cold_items" and "cold_users" all that join a user to such an item, or such a user to an item.
 
     Raises
     ------
-    DataError : unknown edge type or rule, a fraction outside (0, 1), no times where they are needed, an empty side.
+    DataError : unknown edge type or rule, edges of one vertex, a fraction outside (0, 1), no times where they are needed, an
+        empty side.
     """
     table = graph.edge_table(edge_type)
+    if table.order < 2:
+        raise DataError(f"edge type '{edge_type}' joins no users to items: it has one vertex.")
     if by not in RULES:
         raise DataError(f"by must be one of {listed(RULES)}; got '{by}'.{did_you_mean(by, RULES)}")
     if not 0 < fraction < 1:
@@ -46,17 +51,29 @@ def split(
         side = "test" if not test_frame.height else "train"
         raise DataError(f"by='{by}', fraction={fraction} leaves nothing in {side}: '{edge_type}' has {table.frame.height} edges.")
     train = {edge_type: EdgeTable(table.modalities, train_frame)}
-    pairs = test_frame.select(table.vertex_columns).unique()
+    user, item = table.vertex_columns[:2]
+    keys = {"cold_items": [item], "cold_users": [user]}.get(by, [user, item])
+    gone = test_frame.select(keys).unique()
     for name, other in graph.edges.items():
         if name != edge_type:
             frame = other.frame
-            if set(table.vertex_columns) <= set(other.vertex_columns):
-                frame = frame.join(pairs, on=table.vertex_columns, how="anti", maintain_order="left")
+            for at_user, at_item in _places(other, *table.modalities[:2]):
+                columns = [at_user if key == user else at_item for key in keys]
+                frame = frame.join(gone, left_on=columns, right_on=keys, how="anti", maintain_order="left")
             if by == "time" and other.timed:
                 frame = frame.filter(pl.col("time") < cut)
             train[name] = EdgeTable(other.modalities, frame)
     kept = {name: train[name] for name in graph.edges}
     return graph.with_edges(kept), graph.with_edges({edge_type: EdgeTable(table.modalities, test_frame)})
+
+
+def _places(table: EdgeTable, user: str, item: str) -> list[tuple[str, str]]:
+    """The pairs of different columns of an edge table that hold a user and an item; a modality may stand in several columns."""
+    named = [
+        [name for name, modality in zip(table.vertex_columns, table.modalities, strict=True) if modality == wanted]
+        for wanted in (user, item)
+    ]
+    return [(at_user, at_item) for at_user, at_item in product(*named) if at_user != at_item]
 
 
 def _held_out(table: EdgeTable, by: str, fraction: float, rng: np.random.Generator) -> tuple[pl.Series, Any]:
@@ -68,7 +85,7 @@ def _held_out(table: EdgeTable, by: str, fraction: float, rng: np.random.Generat
         cold = rng.choice(vertices, max(1, round(fraction * len(vertices))), replace=False)
         return frame[item if by == "cold_items" else user].is_in(pl.Series(cold, dtype=pl.Int32).implode()), None
     if by == "time":
-        cut = frame["time"].sort()[int((1 - fraction) * frame.height)]
+        cut = frame["time"].sort()[min(round((1 - fraction) * frame.height), frame.height - 1)]
         return frame["time"] >= cut, cut
     draw = pl.Series("draw", rng.random(frame.height)) if by == "random" else frame["time"].alias("draw")
     place = pl.struct("draw", "row").rank("ordinal", descending=True).over(user)
