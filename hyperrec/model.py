@@ -549,7 +549,7 @@ def _weights(table: pl.DataFrame, what: str) -> np.ndarray:
         return np.ones(table.height, np.float32)
     if not table["weight"].dtype.is_numeric():
         raise DataError(f"{what}: weight must be a column of numbers; got {table['weight'].dtype}. Cast the column.")
-    weight = table["weight"].cast(pl.Float32).to_numpy()
+    weight: np.ndarray = table["weight"].cast(pl.Float32).to_numpy()
     if not (np.isfinite(weight).all() and (weight > 0).all()):
         raise DataError(f"{what}: weight must be positive and finite in every row.")
     return weight
