@@ -434,7 +434,7 @@ class TopicModel:
 
     def _in_context(self, lifts: np.ndarray, given: Mapping[str, Any] | None) -> np.ndarray:
         """Lifts (n, T) of users times those of the context; a context that shares no topic with a user says nothing to her."""
-        product = lifts * self._context_lift(given)
+        product: np.ndarray = lifts * self._context_lift(given)
         apart = ~(product @ self.state.prior > 0)
         product[apart] = lifts[apart]
         return product
@@ -549,7 +549,7 @@ def _weights(table: pl.DataFrame, what: str) -> np.ndarray:
         return np.ones(table.height, np.float32)
     if not table["weight"].dtype.is_numeric():
         raise DataError(f"{what}: weight must be a column of numbers; got {table['weight'].dtype}. Cast the column.")
-    weight: np.ndarray = table["weight"].cast(pl.Float32).to_numpy()
+    weight = table["weight"].cast(pl.Float32).to_numpy()
     if not (np.isfinite(weight).all() and (weight > 0).all()):
         raise DataError(f"{what}: weight must be positive and finite in every row.")
     return weight
