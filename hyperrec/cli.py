@@ -110,6 +110,43 @@ def evaluate(
     _show(hr.evaluate(model, train, test).metrics, out)
 
 
+@app.command
+def benchmark(
+    dataset: str,
+    source: Path | None = None,
+    *,
+    edge_type: str | None = None,
+    trials: int = 20,
+    min_item_edges: int = 1,
+    seed: int = 42,
+    only: Annotated[list[str] | None, Parameter(help="a model of the table; repeat it")] = None,
+    out: Path | None = None,
+) -> None:
+    """Tune hyperrec, ALS, EASE, item-kNN and popularity alike on a validation split; measure the best of each (extra: bench).
+
+    Parameters
+    ----------
+    dataset
+        A schema by name or path.
+    source
+        The folder or file of its log; by default $HYPERREC_DATA holds it, and Complete Journey comes with the extra demo.
+    edge_type
+        The user-item edges to split; the first type of the schema by default.
+    trials
+        Random settings tried for each model that has any.
+    min_item_edges
+        Items with fewer edges are left out.
+    """
+    import hyperrec as hr
+    from hyperrec.benchmark import benchmark as run
+    from hyperrec.benchmark import table
+
+    graph = hr.read_logs(dataset, source)
+    edge_type = edge_type or next(iter(graph.edges))
+    measured = run(graph, edge_type, trials=trials, min_item_edges=min_item_edges, seed=seed, only=tuple(only or ()))
+    _show(table(measured), out)
+
+
 def _pairs(given: list[str] | None, option: str, default: str | None = None) -> dict[str, str]:
     """['hour=18'] -> {'hour': '18'}."""
     pairs = {}

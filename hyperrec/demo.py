@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import scipy.sparse as sp
 
 from hyperrec.evaluate import Evaluation, evaluate, pair_matrix
 from hyperrec.hypergraph import Hypergraph
@@ -18,14 +19,20 @@ from hyperrec.peers import ImplicitALS, Popularity
 from hyperrec.split import split
 
 EDGES = {
-    "bought": 1.0, "bought_at": 0.05, "department": 0.05, "category": 0.05, "word": 0.05,
+    "bought": 1.0, "bought_at": 0.05, "department": 0.5, "brand": 0.5, "category": 0.5, "word": 0.5,
     "age": 0.05, "income": 0.05, "household_size": 0.05, "kids": 0.05,
 }  # fmt: skip
-LEANING = ("age", "income", "household_size", "kids", "hour")
+LEANING = {
+    "age": "age", "income": "income", "household_size": "household_size", "kids": "kids", "day": "bought_at", "hour": "bought_at",
+}  # fmt: skip
+"""Modality -> the edge type that says to whom or when it belongs."""
+
+WORTH_SAYING = 1.2  # times more than on average
+COMMON = 0.03  # of a modality's edges; rarer vertices lean anywhere by chance
 TRIALS = 6
 
 
-def run_demo(out: str | Path = "hyperrec-demo", *, n_topics: int = 100, n_passes: int = 20, seed: int = 0) -> None:
+def run_demo(out: str | Path = "hyperrec-demo", *, n_topics: int = 100, n_passes: int = 30, seed: int = 0) -> None:
     """Load Complete Journey, split it by time, fit, show topics, recommend, explain, measure beside peers, save.
 
     Tables go to stdout, progress to stderr. Needs the extra `demo`.
@@ -35,14 +42,14 @@ def run_demo(out: str | Path = "hyperrec-demo", *, n_topics: int = 100, n_passes
     print(graph, end="\n\n")
     train, test = split(graph, "bought", by="time", fraction=0.1)
     model = TopicModel(n_topics, "household", edges=EDGES, n_passes=n_passes, seed=seed).fit(train, progress=True)
-    print(topic_table(model, n_topics=8), end="\n\n")
-    household = model.vocabularies["household"].ids[int(np.argmax(np.diff(model.seen.indptr)))]
-    print(f"For household {household}:")
-    advice = model.recommend([household], k=5)
+    print(topic_table(model, train, n_topics=12), end="\n\n")
+    household = typical_household(model)
+    advice = model.recommend([household], k=10)
+    print(f"For household {household}, products that it never bought:")
     for item, label, rank in advice.select("item", "label", "rank").iter_rows():
         print(f"  {rank}. {label} (product {item})")
-    print(f"\n{model.explain(household, advice['item'][0])}\n")
-    print("Products never bought before, found in the last tenth of the year (95 % intervals):")
+    print(f"\nThe one that others buy least: {model.explain(household, rarest(model, advice['item']))}\n")
+    print("The last tenth of the year, products new to the household (95 % intervals):")
     for result in (evaluate(model, train, test), *_peers(train, test, seed)):
         print(_line(result))
     folder = model.save(out)
@@ -52,21 +59,47 @@ def run_demo(out: str | Path = "hyperrec-demo", *, n_topics: int = 100, n_passes
     print(f"  hyperrec topics {folder} category")
 
 
-def topic_table(model: TopicModel, *, n_topics: int) -> str:
-    """The largest topics: their products by distinct labels, and the vertices of other modalities that lean to them."""
-    tops = model.topics("product", k=30)
+def topic_table(model: TopicModel, graph: Hypergraph, *, n_topics: int) -> str:
+    """The largest topics: their products by distinct labels, and the demographics and times that lean to them."""
+    # p(v|t) alone shows milk everywhere: what a topic has above the average counts too
+    tops = model.topics("product", k=100).sort(pl.col("probability") * pl.col("lift").sqrt(), descending=True, maintain_order=True)
+    leaning = [one for modality, edge_type in LEANING.items() for one in _leaning(model, graph, edge_type, modality)]
     lines = ["The largest topics: what they sell, and who and when leans to them (times more than on average)"]
-    leaning = {name: model.embedding(name) / model.state.prior for name in LEANING if name in model.sizes}
-    for topic in tops["topic"].unique(maintain_order=True).head(n_topics):
+    for topic in np.argsort(-model.state.prior, kind="stable")[:n_topics]:
         mine = tops.filter(pl.col("topic") == topic)
-        names = mine["label"].str.split(",").list.first().unique(maintain_order=True).drop_nulls().head(5)
-        leans = []
-        for name, lift in leaning.items():
-            row = int(lift[:, topic].argmax())
-            leans.append(f"{name} {model.vocabularies[name].ids[row]} (x{lift[row, topic]:.1f})")
-        lines.append(f"  {topic:>4} {100 * mine['share'][0]:4.1f} %  {'; '.join(names)}")
-        lines.append(f"{'':14}{', '.join(leans)}")
+        names = mine["label"].str.extract(r"^([^,(]+)").str.strip_chars().str.to_lowercase().drop_nulls()
+        best = sorted(((float(lift[topic]), name) for name, lift in leaning), reverse=True)
+        leans = [f"{name} x{value:.1f}" for value, name in best[:4] if value >= WORTH_SAYING]
+        lines.append(f"  {topic:>3} {100 * mine['share'][0]:4.1f} %  {', '.join(names.unique(maintain_order=True).head(6))}")
+        lines.append(f"{'':13}{'; '.join(leans) or 'everyone, at any time'}")
     return "\n".join(lines)
+
+
+def _leaning(model: TopicModel, graph: Hypergraph, edge_type: str, modality: str) -> list[tuple[str, np.ndarray]]:
+    """(name of a vertex, its mean p(t|household) or p(t|product) over the mean of all) for the common vertices of a modality."""
+    edges = graph.edge_table(edge_type).frame
+    reader = "product" if "product" in edges.columns else "household"
+    vertices = edges[modality].to_numpy()
+    counts = np.bincount(vertices, minlength=len(graph.vocabulary(modality)))
+    shape = (len(counts), len(model.vocabularies[reader]))
+    joined = sp.csr_matrix((np.ones(len(vertices)), (vertices, edges[reader].to_numpy())), shape=shape)
+    total = joined @ model.embedding(reader)
+    mean = total.sum(axis=0) / counts.sum()
+    common = np.flatnonzero(counts >= COMMON * counts.sum())
+    ids = model.vocabularies[modality].ids
+    return [(f"{modality.replace('_', ' ')} {ids[int(v)]}", total[v] / counts[v] / mean) for v in common]
+
+
+def typical_household(model: TopicModel) -> Any:
+    """The household with the median number of products."""
+    lengths = np.diff(model.seen.indptr)
+    return model.vocabularies["household"].ids[int(np.argsort(lengths, kind="stable")[len(lengths) // 2])]
+
+
+def rarest(model: TopicModel, products: pl.Series) -> Any:
+    """The product of these that the fewest households bought."""
+    counts = model.counts[model.offsets["product"] + model.vocabularies["product"].rows(products)]
+    return products[int(counts.argmin())]
 
 
 def _peers(train: Hypergraph, test: Hypergraph, seed: int) -> list[Evaluation]:
