@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,22 +29,22 @@ Options = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model and how its options are drawn. draw gives nothing where there is nothing to tune."""
+    """A model and how its options are drawn for so many items. draw gives nothing where there is nothing to tune."""
 
     name: str
-    draw: Callable[[np.random.Generator], dict[str, Any]]
+    draw: Callable[[np.random.Generator, int], dict[str, Any]]
     fit: Callable[[Hypergraph, str, Options], Any]
 
 
-def _draw_topics(rng: np.random.Generator) -> dict[str, Any]:
+def _draw_topics(rng: np.random.Generator, n_items: int) -> dict[str, Any]:
     return {
-        "n_topics": int(rng.choice([100, 200, 400, 800, 1600])),
+        "n_topics": min(int(rng.choice([100, 200, 400, 800, 1600])), n_items),
         "n_passes": int(rng.integers(20, 101)),
         "length_damping": round(float(rng.uniform(0, 0.5)), 3),
     }
 
 
-def _draw_als(rng: np.random.Generator) -> dict[str, Any]:
+def _draw_als(rng: np.random.Generator, n_items: int) -> dict[str, Any]:
     return {
         "factors": int(rng.choice([16, 32, 64, 128, 256])),
         "regularization": round(float(10 ** rng.uniform(-3, 2)), 4),
@@ -53,7 +53,7 @@ def _draw_als(rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
-def _draw_bm25(rng: np.random.Generator) -> dict[str, Any]:
+def _draw_bm25(rng: np.random.Generator, n_items: int) -> dict[str, Any]:
     return {
         "neighbours": int(10 ** rng.uniform(1, 3)),
         "K1": round(float(10 ** rng.uniform(-1, 2.5)), 3),
@@ -71,7 +71,7 @@ CANDIDATES = (
     Candidate("implicit ALS", _draw_als, lambda train, name, options: ImplicitALS(**options).fit(pair_matrix(train, name))),
     Candidate(
         "EASE",
-        lambda rng: {"regularization": round(float(10 ** rng.uniform(1, 4)), 1)},
+        lambda rng, n_items: {"regularization": round(float(10 ** rng.uniform(1, 4)), 1)},
         lambda train, name, options: EASE(**options).fit(pair_matrix(train, name)),
     ),
     Candidate(
@@ -81,10 +81,10 @@ CANDIDATES = (
     ),
     Candidate(
         "item-kNN cosine",
-        lambda rng: {"neighbours": int(10 ** rng.uniform(1, 3))},
+        lambda rng, n_items: {"neighbours": int(10 ** rng.uniform(1, 3))},
         lambda train, name, options: ItemKNN("cosine", **options).fit(pair_matrix(train, name)),
     ),
-    Candidate("popularity", lambda rng: {}, lambda train, name, options: Popularity().fit(pair_matrix(train, name))),
+    Candidate("popularity", lambda rng, n_items: {}, lambda train, name, options: Popularity().fit(pair_matrix(train, name))),
 )
 
 
@@ -159,7 +159,8 @@ def _best(
 ) -> tuple[dict[str, Any], float]:
     """Random search: the options with the highest NDCG@10 on the validation split."""
     rng = np.random.default_rng(seed)
-    draws = [candidate.draw(rng) for _ in range(trials)]
+    n_items = len(inner.vocabulary(inner.edge_table(edge_type).modalities[1]))
+    draws = [candidate.draw(rng, n_items) for _ in range(trials)]
     best, best_value = draws[0], -1.0
     for number, options in enumerate(draws if draws[0] else []):
         value = evaluate(candidate.fit(inner, edge_type, options), inner, validation, 10, edge_type=edge_type)[METRIC]
@@ -183,15 +184,21 @@ def _measure(name: str, options: Options, value: float, train: Hypergraph, test:
     model = candidate.fit(train, edge_type, options)
     fit_wall, fit_cpu = time.perf_counter() - wall, time.process_time() - cpu
     evaluation = evaluate(model, train, test, (10, 20), edge_type=edge_type)
-    evaluation = Evaluation(name, evaluation.metrics, evaluation.per_user)
+    evaluation = replace(evaluation, name=name)
     seen = pair_matrix(train, edge_type)
     users = np.arange(seen.shape[0])
     model.recommend_rows(users[:100], 20, seen[:100])
     wall = time.perf_counter()
     model.recommend_rows(users, 20, seen)
     speed = len(users) / (time.perf_counter() - wall)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    return Measured(name, options, value, evaluation, fit_cpu, fit_wall, peak, speed)
+    return Measured(name, options, value, evaluation, fit_cpu, fit_wall, _peak_mib(), speed)
+
+
+def _peak_mib() -> float:
+    """The most memory that this process has held."""
+    if (status := Path("/proc/self/status")).exists():  # getrusage of a child starts from its parent's peak there
+        return int(status.read_text().partition("VmHWM:")[2].split()[0]) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def _warm_up(candidate: Candidate, options: Options) -> None:
@@ -204,7 +211,7 @@ def _warm_up(candidate: Candidate, options: Options) -> None:
 
 
 def table(results: list[Measured]) -> pl.DataFrame:
-    """One row a model: options, validation, quality with 95 % intervals, paired difference to the first row, time and memory."""
+    """One row a model: quality with 95 % intervals, paired difference to the first row, time and memory, the tuned options."""
     rows = []
     for one in results:
         paired = results[0].evaluation.compare(one.evaluation) if one is not results[0] else None
@@ -230,4 +237,4 @@ def _interval(evaluation: Evaluation, metric: str) -> str:
 
 
 def _signed(paired: dict[str, float] | None) -> str:
-    return f"{paired['difference']:+.4f} [{paired['ci_low']:+.4f}, {paired['ci_high']:+.4f}]" if paired else ""
+    return f"{paired['difference']:+.4f} [{paired['ci_low']:+.4f}, {paired['ci_high']:+.4f}]" if paired else "-"
