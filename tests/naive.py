@@ -1,0 +1,150 @@
+"""Slow twins of the kernels and of the EM steps: float64, loops over edges, one line a formula, p's in place of lifts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from hyperrec.topics.em import Edges, History, Pairs
+
+
+class Counts(NamedTuple):
+    """n_vt (V, T), n_t (T,), log-likelihood, number of degenerate edges, weight."""
+
+    n_vt: np.ndarray
+    n_t: np.ndarray
+    log_likelihood: float
+    n_degenerate: int
+    weight: float
+
+
+def norm(x: np.ndarray) -> np.ndarray:
+    """norm_t(x) = max(x, 0) / sum_t max(x, 0)."""
+    return np.maximum(x, 0) / np.maximum(x, 0).sum()
+
+
+def mean_of_others(history: History, d: int, v: int, p: np.ndarray) -> np.ndarray | None:
+    """theta_t = sum_{u != v} a_u p(t|u) / sum_{u != v} a_u over the history of container d; None: there are no others."""
+    members = range(history.indptr[d], history.indptr[d + 1])
+    others = [(np.float64(history.weight[j]), history.vertices[j]) for j in members if history.vertices[j] != v]
+    if not others:
+        return None
+    return sum(a * p[u] for a, u in others) / sum(a for a, _ in others)
+
+
+def expected_pairs(shard: Pairs, p: np.ndarray, prior: np.ndarray) -> Counts:
+    """E-step of pairs: p_te = norm_t(p(t|v) theta_t / p(t)), an edge counts damping_d a_v."""
+    p, prior, history = np.float64(p), np.float64(prior), shard.history
+    n_vt, log_likelihood, n_degenerate, weight = np.zeros_like(p), 0.0, 0, 0.0
+    for d in range(len(history.indptr) - 1):
+        for j in range(history.indptr[d], history.indptr[d + 1]):
+            v, n = history.vertices[j], np.float64(history.weight[j]) * np.float64(shard.damping[d])
+            theta = mean_of_others(history, d, v, p)
+            joint = p[v] * theta / prior if theta is not None else np.zeros_like(prior)
+            if joint.sum() > 0:
+                n_vt[v] += n * joint / joint.sum()
+                log_likelihood += n * np.log(joint.sum())
+            else:
+                n_vt[v] += n * p[v]
+                n_degenerate += 1
+            weight += n
+    return Counts(n_vt, n_vt.sum(axis=0), log_likelihood, n_degenerate, weight)
+
+
+def expected_symmetric(vertices: np.ndarray, weight: np.ndarray, p: np.ndarray, prior: np.ndarray) -> Counts:
+    """E-step of hyperedges: p_te = norm_t(p(t)^(1-h) prod_{v in e} p(t|v)); without a shared topic p_te = p(t)."""
+    p, prior, weight, h = np.float64(p), np.float64(prior), np.float64(weight), vertices.shape[1]
+    n_vt, n_t, log_likelihood, n_degenerate = np.zeros_like(p), np.zeros_like(prior), 0.0, 0
+    for edge, n in zip(vertices, weight, strict=True):
+        joint = prior ** (1.0 - h) * np.prod(p[edge], axis=0)
+        posterior = joint / joint.sum() if joint.sum() > 0 else prior
+        log_likelihood += n * np.log(joint.sum()) if joint.sum() > 0 else 0.0
+        n_degenerate += not joint.sum() > 0
+        n_t += n * posterior
+        for v in edge:
+            n_vt[v] += n * posterior
+    return Counts(n_vt, n_t, log_likelihood, n_degenerate, weight.sum())
+
+
+def expected_in_context(shard: Edges, p: np.ndarray, prior: np.ndarray) -> Counts:
+    """E-step of hyperedges in context: p_te = norm_t(theta_t prod_{v in e} p(t|v) / p(t)), theta_t = p(t) without others."""
+    p, prior, weight = np.float64(p), np.float64(prior), np.float64(shard.weight)
+    n_vt, n_t, log_likelihood, n_degenerate = np.zeros_like(p), np.zeros_like(prior), 0.0, 0
+    for d in range(len(shard.indptr) - 1):
+        for e in range(shard.indptr[d], shard.indptr[d + 1]):
+            edge, n = shard.vertices[e], weight[e]
+            theta = mean_of_others(shard.history, d, edge[0], p)
+            joint = (prior if theta is None else theta) * np.prod(p[edge] / prior, axis=0)
+            posterior = joint / joint.sum() if joint.sum() > 0 else prior
+            log_likelihood += n * np.log(joint.sum()) if joint.sum() > 0 else 0.0
+            alone = theta is None and shard.history.indptr[d + 1] > shard.history.indptr[d]
+            n_degenerate += alone or not joint.sum() > 0
+            n_t += n * posterior
+            for v in edge:
+                n_vt[v] += n * posterior
+    return Counts(n_vt, n_t, log_likelihood, n_degenerate, weight.sum())
+
+
+def maximize(n_vt: np.ndarray, old: np.ndarray, eta: float, fallback: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """p(t|v) = norm_t(p_old (p_em / p_old)^eta), p_em = norm_t(n_vt); the fallback where there are no counts."""
+    n_vt, old = np.float64(n_vt), np.float64(old)
+    new, empty = np.empty_like(old), np.zeros(len(old), bool)
+    for v in range(len(old)):
+        empty[v] = not (n_vt[v] > 0).any()
+        if empty[v]:
+            new[v] = fallback
+            continue
+        plain = norm(n_vt[v])
+        new[v] = norm([b * (q / b) ** eta if b > 0 and q > 0 else q for b, q in zip(old[v], plain, strict=True)])
+    return new, empty
+
+
+def m_step(
+    n_vt: np.ndarray, n_t: np.ndarray, old: np.ndarray, mass: np.ndarray, eta: float = 1.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """p(t|v), p(t) and the rows without counts; p(t) moves as the relaxed rows move it."""
+    prior = norm(np.float64(n_t))
+    new, empty = maximize(n_vt, old, eta, prior)
+    plain, _ = maximize(n_vt, old, 1.0, prior)
+    before = sum(mass[v] * plain[v] for v in range(len(old)) if not empty[v])
+    after = sum(mass[v] * new[v] for v in range(len(old)))
+    return new, norm(prior * after / np.maximum(before, 1e-30)) if eta != 1 else prior, empty
+
+
+def lifts(
+    p: np.ndarray, prior: np.ndarray, sizes: Sequence[int], mass: np.ndarray, per_modality: bool, exponents: Sequence[float]
+) -> np.ndarray:
+    """lift_vt = (p(t|v) / p(t))^exponent; in container form phi_vt / p(v), phi_vt = p(t|v) p(v) / sum_u p(t|u) p(u)."""
+    p, lift, start = np.float64(p), np.empty(np.shape(p)), 0
+    for size, exponent in zip(sizes, exponents or [1.0] * len(sizes), strict=True):
+        p_v = mass[start : start + size] / mass[start : start + size].sum()
+        totals = sum(p_v[i] * p[start + i] for i in range(size)) if per_modality else norm(np.float64(prior))
+        for v in range(start, start + size):
+            lift[v] = (p[v] / totals) ** exponent
+        start += size
+    return lift
+
+
+def plsa_pass(
+    theta: np.ndarray, phi: np.ndarray, edges: np.ndarray, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """PLSA: p_tdw = norm_t(theta_td phi_wt), theta_td = norm_t(n_td), phi_wt = norm_w(n_wt), and sum n ln sum theta phi."""
+    n_dt, n_wt, log_likelihood = np.zeros_like(theta), np.zeros_like(phi), 0.0
+    for (d, w), n in zip(edges, np.float64(weight), strict=True):
+        joint = theta[d] * phi[w]
+        n_dt[d] += n * joint / joint.sum()
+        n_wt[w] += n * joint / joint.sum()
+        log_likelihood += n * np.log(joint.sum())
+    return n_dt / n_dt.sum(axis=1, keepdims=True), n_wt / n_wt.sum(axis=0), log_likelihood
+
+
+def best_unseen(scores: np.ndarray, seen: Sequence[set[int]], allowed: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k best columns of each row that are allowed and not seen, ties to the lower column, padded by -1 and -inf."""
+    rows, values = np.full((len(scores), k), -1), np.full((len(scores), k), -np.inf)
+    for b, line in enumerate(scores):
+        left = [i for i in range(len(line)) if allowed[i] and i not in seen[b]]
+        for place, i in enumerate(sorted(left, key=lambda i: (-line[i], i))[:k]):
+            rows[b, place], values[b, place] = i, line[i]
+    return rows, values

@@ -1,0 +1,187 @@
+"""The kernels against their slow twins, and at the edges of float32."""
+
+from __future__ import annotations
+
+import naive
+import numpy as np
+import pytest
+import strategies
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hyperrec.topics import kernels
+from hyperrec.topics.em import Edges, History, Layout, Pairs, State, expected_counts, make_state
+from hyperrec.topics.statistics import Statistics
+
+examples = settings(max_examples=40, deadline=None, derandomize=True)
+
+
+def assert_same(found: Statistics, wanted: naive.Counts, rtol: float = 2e-4) -> None:
+    """Counts agree to rtol of what a vertex has."""
+    scale = 1e-6 * wanted.n_vt.sum(axis=1, keepdims=True)
+    assert (np.abs(found.n_vt - wanted.n_vt) <= rtol * wanted.n_vt + scale).all(), (found.n_vt, wanted.n_vt)
+    np.testing.assert_allclose(found.n_t, wanted.n_t, rtol=rtol, atol=1e-6 * wanted.weight)
+    np.testing.assert_allclose(found.log_likelihood, wanted.log_likelihood, rtol=rtol, atol=1e-5 * wanted.weight)
+    np.testing.assert_allclose(found.weight, wanted.weight, rtol=1e-6)
+    assert found.n_degenerate == wanted.n_degenerate
+
+
+def state_of(rows: list[list[float]], prior: list[float]) -> State:
+    return make_state(np.array(rows, np.float32), np.array(prior), Layout((len(rows),), np.ones(len(rows))))
+
+
+def history_of(*rows: dict[int, float]) -> History:
+    indptr = np.cumsum([0, *map(len, rows)]).astype(np.int64)
+    vertices, weight = zip(*(pair for row in rows for pair in row.items()), strict=True)
+    return History(indptr, np.array(vertices, np.int32), np.array(weight, np.float32))
+
+
+@examples
+@given(strategies.pairs_and_states())
+def test_pairs_in_mean_match_naive(problem: tuple[Pairs, State]) -> None:
+    shard, state = problem
+    assert_same(expected_counts(shard, state), naive.expected_pairs(shard, state.embedding, state.prior))
+
+
+@examples
+@given(strategies.edges_and_states())
+def test_symmetric_edges_match_naive(problem: tuple[Edges, State]) -> None:
+    shard, state = problem
+    wanted = naive.expected_symmetric(shard.vertices, shard.weight, state.embedding, state.prior)
+    assert_same(expected_counts(shard, state), wanted)
+
+
+@examples
+@given(strategies.edges_in_context_and_states())
+def test_edges_in_context_match_naive(problem: tuple[Edges, State]) -> None:
+    shard, state = problem
+    assert_same(expected_counts(shard, state), naive.expected_in_context(shard, state.embedding, state.prior))
+
+
+def test_every_chunk_is_counted_once() -> None:
+    rng = np.random.default_rng(3)
+    history, state = strategies.history_of(rng, 120, 5), strategies.state_of(rng, 5, 17, 0.3)
+    pairs = Pairs(history, np.ones(120, np.float32))
+    edges = Edges.symmetric(rng.integers(5, size=(400, 3)).astype(np.int32), strategies.weights(rng, 400))
+    assert_same(expected_counts(pairs, state), naive.expected_pairs(pairs, state.embedding, state.prior))
+    wanted = naive.expected_symmetric(edges.vertices, edges.weight, state.embedding, state.prior)
+    assert_same(expected_counts(edges, state), wanted)
+
+
+@pytest.mark.parametrize("share", [1e2, 1e3, 1e4])
+def test_an_item_that_is_nearly_the_whole_history(share: float) -> None:
+    """Its own part is subtracted term by term: what other containers say of the item is not drowned, zeros stay zero."""
+    state = state_of([[0.7, 0.3, 0.0], [0.2, 0.3, 0.5], [0.0, 0.4, 0.6]], [0.4, 0.3, 0.3])
+    history = history_of({0: share, 2: 1.0}, {0: 1.0, 1: 2.0}, {0: 2.0, 1: 1.0, 2: 3.0})
+    shard = Pairs(history, np.array([1e-3 / share, 1, 1], np.float32))
+    found, wanted = expected_counts(shard, state), naive.expected_pairs(shard, state.embedding, state.prior)
+    assert_same(found, wanted, rtol=1e-5)
+    only = Pairs(history_of({0: share, 2: 1.0}), np.ones(1, np.float32))
+    np.testing.assert_allclose(expected_counts(only, state).n_vt[0], [0, share, 0], rtol=1e-6, atol=0)
+
+
+def test_a_product_of_eight_does_not_underflow() -> None:
+    """Each vertex has a topic of its own, and 1e-6 and 2e-6 of the two that all share: posterior 1 / 257 and 256 / 257."""
+    rows = np.zeros((8, 10))
+    rows[:, 0], rows[:, 1] = 1e-6, 2e-6
+    rows[np.arange(8), np.arange(2, 10)] = 1 - 3e-6
+    state = state_of(rows.tolist(), [0.1] * 10)
+    found = expected_counts(Edges.symmetric(np.arange(8, dtype=np.int32)[None], np.array([3], np.float32)), state)
+    wanted = np.array([3 / 257, 3 * 256 / 257] + [0.0] * 8)
+    np.testing.assert_allclose(found.n_vt, np.tile(wanted, (8, 1)), rtol=1e-4)
+    np.testing.assert_allclose(found.n_t, wanted, rtol=1e-4)
+    np.testing.assert_allclose(found.log_likelihood, 3 * (7 * np.log(10) + 8 * np.log(1e-6) + np.log(257)), rtol=1e-5)
+    assert found.n_degenerate == 0
+
+
+def test_a_product_of_eight_does_not_overflow() -> None:
+    """Seven vertices of a rare topic: the product passes 1e38 before the eighth, which has none of it, sets it to zero."""
+    rare = [1 - 1e-3, 1e-3, 0.0]
+    state = state_of([rare, [0.0, 0.5, 0.5]], [1e-8, 0.5, 0.5])
+    vertices = np.array([[0] * 7 + [1], [0] * 8], np.int32)
+    found = expected_counts(Edges.symmetric(vertices, np.array([2, 1], np.float32)), state)
+    wanted = naive.expected_symmetric(vertices, np.array([2, 1]), state.embedding, state.prior)
+    assert_same(found, wanted)
+    np.testing.assert_allclose(found.n_t, [1, 2, 0], rtol=1e-5)
+    assert found.n_degenerate == 0
+
+
+APART = [[1.0, 0.0, 0.0], [0.0, 0.6, 0.4], [1.0, 0.0, 0.0]]
+PRIOR = [0.5, 0.3, 0.2]
+
+
+def test_edges_without_a_shared_topic_are_kept_at_prior() -> None:
+    shard = Edges.symmetric(np.array([[0, 1, 1]], np.int32), np.array([4], np.float32))
+    found = expected_counts(shard, state_of(APART, PRIOR))
+    at_prior = np.multiply(4, PRIOR)
+    np.testing.assert_allclose(found.n_vt, [at_prior, 2 * at_prior, [0, 0, 0]], rtol=1e-6)
+    np.testing.assert_allclose(found.n_t, at_prior, rtol=1e-6)
+    assert (found.n_degenerate, found.log_likelihood, found.weight) == (1, 0, 4)
+
+
+def test_edges_apart_from_their_context_are_kept_at_prior() -> None:
+    edges = Edges(
+        np.array([0, 1]), np.array([[0, 2]], np.int32), np.array([4], np.float32), np.array([0.3], np.float32),
+        history_of({0: 0.3, 1: 0.7}),
+    )  # fmt: skip
+    found = expected_counts(edges, state_of(APART, PRIOR))
+    np.testing.assert_allclose(found.n_vt, [np.multiply(4, PRIOR), [0, 0, 0], np.multiply(4, PRIOR)], rtol=1e-6)
+    np.testing.assert_allclose(found.n_t, np.multiply(4, PRIOR), rtol=1e-6)
+    assert found.n_degenerate == 1
+    assert found.log_likelihood == pytest.approx(0, abs=1e-6)
+
+
+def test_pairs_apart_from_their_context_are_kept_at_their_row() -> None:
+    found = expected_counts(Pairs(history_of({0: 0.3, 1: 0.7}), np.ones(1, np.float32)), state_of(APART, PRIOR))
+    np.testing.assert_allclose(found.n_vt, [[0.3, 0, 0], [0, 0.42, 0.28], [0, 0, 0]], rtol=1e-6)
+    assert (found.n_degenerate, found.log_likelihood) == (2, 0)
+
+
+def test_containers_with_one_vertex_have_no_context() -> None:
+    state = state_of([[0.1, 0.9, 0.0], [0.5, 0.3, 0.2]], PRIOR)
+    history = history_of({0: 5.0}, {1: 2.0})
+    pairs = expected_counts(Pairs(history, np.ones(2, np.float32)), state)
+    np.testing.assert_allclose(pairs.n_vt, [[0.5, 4.5, 0], [1, 0.6, 0.4]], rtol=1e-6)
+    assert (pairs.n_degenerate, pairs.log_likelihood, pairs.weight) == (2, 0, 7)
+    vertices, weight = np.array([[0, 1], [1, 0]], np.int32), np.array([5, 2], np.float32)
+    edges = expected_counts(Edges(np.array([0, 1, 2]), vertices, weight, weight, history), state)
+    wanted = naive.expected_symmetric(vertices, weight, state.embedding, state.prior)
+    assert_same(edges, wanted._replace(n_degenerate=2))
+
+
+@examples
+@given(strategies.seeded(), st.integers(1, 12), st.integers(1, 20), st.sampled_from([1.0, 1.5, 1.9]))
+def test_maximize_matches_naive(rng: np.random.Generator, n_vertices: int, n_topics: int, eta: float) -> None:
+    old = strategies.simplex_rows(rng, n_vertices, n_topics, 0.3)
+    n_vt = (rng.gamma(0.5, size=(n_vertices, n_topics)) * rng.choice([-1e-3, 0, 1], (n_vertices, n_topics))).astype(np.float32)
+    n_vt[rng.random(n_vertices) < 0.2] = 0
+    fallback = strategies.simplex_rows(rng, 1, n_topics, 0.0)[0]
+    new, empty = np.empty_like(old), np.zeros(n_vertices, bool)
+    kernels.maximize(n_vt, old, np.float32(eta), fallback, new, empty)
+    wanted, without = naive.maximize(n_vt, old, eta, fallback)
+    np.testing.assert_allclose(new, wanted, rtol=1e-4, atol=1e-7)
+    np.testing.assert_array_equal(empty, without)
+
+
+@examples
+@given(strategies.seeded(), st.integers(1, 6), st.integers(1, 15), st.integers(1, 17))
+def test_best_unseen_matches_naive(rng: np.random.Generator, n_rows: int, n_items: int, k: int) -> None:
+    """Few different scores make many ties; often fewer than k items are left."""
+    scores = rng.integers(-2, 3, (n_rows, n_items)).astype(np.float32)
+    seen = [np.flatnonzero(rng.random(n_items) < 0.4) for _ in range(n_rows)]
+    allowed = rng.random(n_items) < 0.8
+    indptr = np.cumsum([0, *map(len, seen)]).astype(np.int64)
+    rows, values = np.empty((n_rows, k), np.int32), np.empty((n_rows, k), np.float32)
+    kernels.best_unseen(scores, indptr, np.concatenate(seen).astype(np.int32), allowed, k, rows, values)
+    wanted_rows, wanted_values = naive.best_unseen(scores, [set(one) for one in seen], allowed, k)
+    np.testing.assert_array_equal(rows, wanted_rows)
+    np.testing.assert_array_equal(values, wanted_values)
+
+
+def test_best_unseen_by_hand() -> None:
+    scores = np.array([[1, 3, 3, 2, 3]], np.float32)
+    rows, values = np.empty((1, 4), np.int32), np.empty((1, 4), np.float32)
+    allowed = np.array([True, True, True, False, True])
+    kernels.best_unseen(scores, np.array([0, 1]), np.array([2], np.int32), allowed, 4, rows, values)
+    assert rows.tolist() == [[1, 4, 0, -1]]
+    assert values.tolist() == [[3, 3, 1, -np.inf]]
