@@ -277,7 +277,8 @@ _PART_AT: dict[tuple[str, int], type[_Part]] = {
 
 def _one_line(error: ValidationError, raw: Mapping[str, Any]) -> str:
     """The first thing that pydantic found, as a sentence; the others are counted."""
-    errors = error.errors(include_url=False)
+    # where all the vertices of a list are wrong, pydantic also says that there are too few
+    errors = [one for one in error.errors(include_url=False) if one["type"] != "too_short" or not one["input"]]
     # an unknown key comes first: it is usually the reason why another one is missing
     first = min(errors, key=lambda one: one["type"] != "extra_forbidden")
     location = first["loc"]
