@@ -94,20 +94,24 @@ class ImplicitALS:
         }  # fmt: skip
 
     def fit(self, users: sp.csr_matrix) -> ImplicitALS:
-        from threadpoolctl import threadpool_limits
-
         implicit = _implicit()
+        from threadpoolctl import threadpool_limits  # implicit needs it too
+
         with threadpool_limits(1, "blas"):  # as implicit asks for: its own threads do the work
             self.model = implicit.cpu.als.AlternatingLeastSquares(**self.options)
             self.model.fit(users, show_progress=False)
         return self
 
     def recommend_rows(self, user_rows: np.ndarray, k: int, seen: sp.csr_matrix | None = None) -> Ranked:
-        blank = sp.csr_matrix((len(user_rows), self.model.item_factors.shape[0]), dtype=np.float32)
+        n_items = len(self.model.item_factors)
+        blank = sp.csr_matrix((len(user_rows), n_items), dtype=np.float32)
         rows, scores = self.model.recommend(
-            user_rows, seen if seen is not None else blank, N=k, filter_already_liked_items=seen is not None
+            user_rows, seen if seen is not None else blank, N=min(k, n_items), filter_already_liked_items=seen is not None
         )
-        return np.where(scores > np.finfo(np.float32).min, rows, -1).astype(np.int32), scores
+        none = scores == np.finfo(np.float32).min  # implicit's score of what it left out
+        short = ((0, 0), (0, max(k - n_items, 0)))
+        rows = np.pad(np.where(none, -1, rows).astype(np.int32), short, constant_values=-1)
+        return rows, np.pad(np.where(none, -np.inf, scores).astype(np.float32), short, constant_values=-np.inf)
 
 
 def _implicit() -> Any:
