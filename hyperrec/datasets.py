@@ -8,6 +8,7 @@ import os
 import shutil
 import tarfile
 import tempfile
+import zlib
 from pathlib import Path
 
 from hyperrec.errors import DataError, did_you_mean, listed
@@ -50,7 +51,11 @@ def locate(name: str, root: str | Path | None = None) -> Path:
     for suffix in (".tar.xz", ".tar.gz", ".xz"):
         archive = wanted.with_name(wanted.name + suffix)
         if archive.is_file():
-            return unpack(archive) / FILES[name]
+            folder = unpack(archive)
+            if not (folder / FILES[name]).exists():
+                there = listed(sorted(path.name for path in folder.iterdir()))
+                raise DataError(f"{archive}: expected '{FILES[name]}' in this archive; it has: {there}.")
+            return folder / FILES[name]
     raise DataError(f"{name}: expected '{FILES[name]}' (or {FILES[name]}.tar.xz) in {root}; it is not there.")
 
 
@@ -72,8 +77,11 @@ def unpack(archive: Path, into: Path | None = None) -> Path:
     folder = (into or cache) / f"{archive.name}-{stat.st_size}-{stat.st_mtime_ns}"
     if folder.is_dir():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=folder.parent))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=".unpacking-", dir=folder.parent))
+    except OSError as error:
+        raise DataError(f"{archive}: cannot unpack it into {folder.parent}: {error.strerror or error}.") from None
     try:
         if ".tar" in archive.suffixes:
             with tarfile.open(archive) as tar:
@@ -82,8 +90,9 @@ def unpack(archive: Path, into: Path | None = None) -> Path:
             with lzma.open(archive) as packed, (scratch / archive.stem).open("wb") as plain:
                 shutil.copyfileobj(packed, plain)
         scratch.replace(folder)
-    except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
-        raise DataError(f"{archive}: cannot unpack this archive: {error}.") from None
+    except (tarfile.TarError, lzma.LZMAError, zlib.error, EOFError) as error:
+        reason = str(error).partition("\n")[0].rstrip(".: ")
+        raise DataError(f"{archive}: cannot unpack this archive: {reason}. Fetch it again.") from None
     except OSError as error:
         if not folder.is_dir():  # else another process was faster
             raise DataError(f"{archive}: cannot unpack it into {folder.parent}: {error.strerror or error}.") from None
