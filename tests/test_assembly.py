@@ -1,0 +1,238 @@
+"""From a hypergraph to rows, shards and histories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+import hyperrec as hr
+from hyperrec.assembly import Assembly, assemble, check_edges, roles
+from hyperrec.topics.em import Edges, Pairs
+
+BOUGHT = pl.DataFrame({"user": ["ann", "ann", "bob", "ann"], "item": ["tea", "jam", "tea", "tea"], "weight": [1.0, 2.0, 3.0, 4.0]})
+VIEWED = pl.DataFrame({"user": ["bob", "cid"], "item": ["jam", "tea"]})
+TAGGED = pl.DataFrame({"item": ["tea", "jam", "rye"], "tag": ["hot", "sweet", "sweet"]})
+AT = pl.DataFrame({"user": ["ann", "bob"], "item": ["tea", "jam"], "hour": ["noon", "night"], "weight": [1.0, 5.0]})
+FRIENDS = pl.DataFrame({"user": ["ann", "bob"], "user#2": ["bob", "cid"]})
+
+
+def laid_out(frames: Mapping[str, pl.DataFrame], edges: Mapping[str, float] | None = None, **options: Any) -> Assembly:
+    graph = hr.Hypergraph.from_frames(**frames)
+    container = options.get("container", "user")
+    settings = {"container": container, "expressed": container is not None, "length_damping": 0.25, "context_exponent": 0.15}
+    return assemble(graph, check_edges(graph, edges, container), **{**settings, **options})
+
+
+@pytest.mark.parametrize(
+    ("frames", "container", "expected"),
+    [
+        ({"bought": BOUGHT, "tagged": TAGGED}, "user", ("user", "item")),
+        ({"tagged": TAGGED, "bought": BOUGHT}, "user", ("user", "item")),
+        ({"tagged": TAGGED, "bought": BOUGHT}, None, ("item", "tag")),
+        ({"tagged": TAGGED}, "tag", ("tag", "item")),
+        ({"at": AT.select("hour", "user", "item")}, "user", ("user", "hour")),
+        ({"friends": FRIENDS, "bought": BOUGHT}, "user", ("user", "item")),
+        ({"friends": FRIENDS}, "user", ("user", "user")),
+        ({"friends": FRIENDS}, None, ("user", "user")),
+    ],
+)
+def test_roles(frames: dict[str, pl.DataFrame], container: str | None, expected: tuple[str, str]) -> None:
+    graph = hr.Hypergraph.from_frames(**frames)
+    assert roles(graph, dict.fromkeys(frames, 1.0), container) == expected
+
+
+@pytest.mark.parametrize(
+    ("frames", "container", "who"),
+    [({"tagged": TAGGED}, "user", "user"), ({"seen": BOUGHT.select("user")}, None, "its first modality")],
+)
+def test_no_edge_type_of_the_container(frames: dict[str, pl.DataFrame], container: str | None, who: str) -> None:
+    graph = hr.Hypergraph.from_frames(bought=BOUGHT, **frames)
+    (name,) = frames
+    with pytest.raises(hr.ModelError, match=f"no edge type joins {who} to another modality: edges has {name}. Add one"):
+        roles(graph, dict.fromkeys(frames, 1.0), container)
+
+
+def test_rows_of_an_expressed_container() -> None:
+    found = laid_out({"bought": BOUGHT, "tagged": TAGGED})
+    assert found.sizes == {"item": 3, "tag": 2}
+    assert found.offsets == {"item": 0, "tag": 3}
+    assert found.layout.sizes == (3, 2)
+    assert not found.layout.per_modality
+
+
+@pytest.mark.parametrize("container", ["user", None])
+def test_rows_of_a_container_with_vectors(container: str | None) -> None:
+    found = laid_out({"bought": BOUGHT, "tagged": TAGGED}, container=container, expressed=False)
+    assert found.offsets == {"user": 0, "item": 2, "tag": 5}
+    assert found.layout.per_modality == (container is not None)
+    assert found.layout.exponents == (1, 1, 1)
+    assert found.history.nnz == 0
+
+
+def test_history_sums_weights_times_tau() -> None:
+    found = laid_out({"bought": BOUGHT, "viewed": VIEWED}, {"bought": 2.0, "viewed": 0.5})
+    jam, tea = 0, 1
+    assert found.history.shape == (3, 2)
+    np.testing.assert_array_equal(found.history.toarray()[:, [jam, tea]], [[4, 10], [0.5, 6], [0, 0.5]])
+    assert found.history.dtype == np.float32
+    assert found.history.has_sorted_indices
+
+
+def test_seen_are_the_items_of_every_type_that_joins() -> None:
+    found = laid_out({"bought": BOUGHT, "at": AT, "tagged": TAGGED})
+    jam, rye, tea = 0, 1, 2
+    np.testing.assert_array_equal(found.seen.toarray()[:, [tea, jam, rye]], [[1, 1, 0], [1, 1, 0]])
+    np.testing.assert_array_equal(laid_out({"bought": BOUGHT, "viewed": VIEWED}).seen.toarray(), [[1, 1], [1, 1], [0, 1]])
+
+
+def test_counts_of_items_come_from_users_alone() -> None:
+    found = laid_out({"bought": BOUGHT, "tagged": TAGGED}, {"bought": 2.0, "tagged": 0.5})
+    jam, rye, tea, hot, sweet = found.counts
+    assert (jam, rye, tea) == (4, 0, 16)
+    assert (hot, sweet) == (0.5, 1)
+
+
+def test_counts_of_containers_with_vectors() -> None:
+    found = laid_out({"bought": BOUGHT, "tagged": TAGGED}, expressed=False)
+    ann, bob = found.counts[:2]
+    assert (ann, bob) == (7, 3)
+
+
+def test_pairs_of_all_types_are_one_shard() -> None:
+    (shard,) = laid_out({"bought": BOUGHT, "viewed": VIEWED}).shards
+    assert isinstance(shard, Pairs)
+    assert shard.history.indptr.tolist() == [0, 2, 4, 5]
+    assert shard.history.indptr.dtype == np.int64
+    assert shard.history.vertices.dtype == np.int32
+
+
+def test_free_edge_types_of_one_order_are_one_shard() -> None:
+    triples = AT.select("item", pl.col("hour").alias("shelf"), pl.lit("x").alias("shop"))
+    frames = {"bought": BOUGHT, "tagged": TAGGED, "made": TAGGED.rename({"tag": "maker"}), "stands": triples}
+    pairs, of_two, of_three = laid_out(frames, {"bought": 1, "tagged": 2, "made": 3, "stands": 4}).shards
+    assert isinstance(pairs, Pairs)
+    assert isinstance(of_two, Edges)
+    assert isinstance(of_three, Edges)
+    assert of_two.vertices.shape == (6, 2)
+    assert of_two.weight.tolist() == [2, 2, 2, 3, 3, 3]
+    assert of_three.vertices.shape == (2, 3)
+    assert of_three.weight.tolist() == [4, 4]
+
+
+def test_free_edges_point_to_rows_of_their_modalities() -> None:
+    found = laid_out({"bought": BOUGHT, "tagged": TAGGED}, container=None)
+    (shard,) = found.shards
+    assert isinstance(shard, Edges)
+    ann, bob, jam, rye, tea, hot, sweet = range(7)
+    expected = [[ann, tea], [ann, jam], [bob, tea], [ann, tea], [tea, hot], [jam, sweet], [rye, sweet]]
+    assert shard.vertices.tolist() == expected
+    assert shard.vertices.dtype == np.int32
+    assert shard.weight.tolist() == [1, 2, 3, 4, 1, 1, 1]
+    assert len(shard.history.vertices) == 0
+
+
+def test_length_damping() -> None:
+    damping = [laid_out({"bought": BOUGHT}, length_damping=power).shards[0].damping for power in (0.0, 0.25, 1.0)]
+    np.testing.assert_array_equal(damping[0], [1, 1])
+    np.testing.assert_allclose(damping[1], [7**-0.25, 3**-0.25], rtol=1e-6)
+    np.testing.assert_allclose(damping[2], [1 / 7, 1 / 3], rtol=1e-6)
+
+
+def test_length_damping_of_users_without_edges_is_one() -> None:
+    graph = hr.Hypergraph.from_frames(bought=BOUGHT, viewed=VIEWED)
+    found = assemble(graph, {"bought": 1.0}, container="user", expressed=True, length_damping=1.0, context_exponent=0.15)
+    np.testing.assert_allclose(found.shards[0].damping, [1 / 7, 1 / 3, 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [0.25, 8.0])
+def test_length_damping_counts_in_units_of_tau(factor: float) -> None:
+    frames = {"bought": BOUGHT, "viewed": VIEWED, "at": AT}
+    plain = laid_out(frames, {"bought": 1.0, "viewed": 0.5, "at": 4.0})
+    scaled = laid_out(frames, {"bought": factor, "viewed": 0.5 * factor, "at": 4 * factor})
+    np.testing.assert_array_equal(scaled.shards[0].damping, plain.shards[0].damping)
+    np.testing.assert_allclose(scaled.shards[1].weight, factor * plain.shards[1].weight, rtol=1e-6)
+    np.testing.assert_allclose(scaled.layout.mass, factor * plain.layout.mass, rtol=1e-6)
+
+
+def test_edges_in_context_are_damped_and_know_their_own_weight() -> None:
+    pairs, at = laid_out({"bought": BOUGHT, "at": AT}, {"bought": 1.0, "at": 0.5}, length_damping=1.0).shards
+    assert isinstance(pairs, Pairs)
+    assert isinstance(at, Edges)
+    jam, tea, night, noon = range(4)
+    assert at.vertices.tolist() == [[tea, noon], [jam, night]]
+    assert at.indptr.tolist() == [0, 1, 2]
+    np.testing.assert_allclose(at.weight, [0.5 / 7, 2.5 / 3], rtol=1e-6)
+    assert at.own_weight.tolist() == [5, 0]
+    assert at.history is pairs.history
+
+
+@pytest.mark.parametrize("columns", [("hour", "user", "item"), ("item", "hour", "user"), ("user", "hour", "item")])
+def test_an_edge_in_context_starts_with_its_item(columns: tuple[str, ...]) -> None:
+    expected = laid_out({"bought": BOUGHT, "at": AT})
+    found = laid_out({"bought": BOUGHT, "at": AT.select(*columns, "weight")})
+    assert found.shards[1].vertices.tolist() == expected.shards[1].vertices.tolist()
+    assert found.shards[1].own_weight.tolist() == expected.shards[1].own_weight.tolist()
+    assert found.layout.exponents == expected.layout.exponents
+
+
+def test_without_pairs_the_history_is_that_of_the_longer_edges() -> None:
+    found = laid_out({"at": AT}, {"at": 2.0})
+    jam, tea = 0, 1
+    np.testing.assert_array_equal(found.history.toarray()[:, [tea, jam]], [[2, 0], [0, 10]])
+    (shard,) = found.shards
+    assert shard.own_weight.tolist() == [2, 10]
+
+
+@pytest.mark.parametrize(
+    ("frames", "exponents"),
+    [
+        ({"bought": BOUGHT, "at": AT}, {"item": 1, "hour": 0.15}),
+        ({"bought": BOUGHT, "at": AT, "tagged": TAGGED}, {"item": 1, "hour": 0.15, "tag": 1}),
+        ({"at": AT, "open": AT.select("hour", shop=pl.lit("x"))}, {"item": 1, "hour": 1, "shop": 1}),
+        ({"bought": BOUGHT, "likes": AT.select("user", "hour")}, {"item": 1, "hour": 1}),
+    ],
+    ids=["context alone", "attribute", "context with edges of its own", "second kind of history"],
+)
+def test_exponents_are_below_one_for_those_who_only_accompany(frames: dict[str, pl.DataFrame], exponents: dict[str, float]) -> None:
+    found = laid_out(frames)
+    assert dict(zip(found.sizes, found.layout.exponents, strict=True)) == exponents
+
+
+def test_mass_is_the_weight_of_all_edges_shared_among_their_vertices() -> None:
+    symmetric = laid_out({"bought": BOUGHT, "tagged": TAGGED}, {"bought": 2.0, "tagged": 1.0}, container=None)
+    ann, bob, jam, rye, tea, hot, sweet = symmetric.layout.mass
+    assert (ann, bob, jam, rye, tea, hot, sweet) == (7, 3, 2.5, 0.5, 8.5, 0.5, 1)
+    expressed = laid_out({"bought": BOUGHT}, length_damping=0.0)
+    assert expressed.layout.mass.tolist() == [2, 8]
+
+
+def test_friends_are_histories_of_each_other() -> None:
+    found = laid_out({"bought": BOUGHT, "friends": FRIENDS}, {"bought": 1.0, "friends": 0.5})
+    assert found.offsets == {"user": 0, "item": 3}
+    np.testing.assert_array_equal(
+        found.history.toarray(), [[0, 0.5, 0, 2, 5], [0.5, 0, 0.5, 0, 3], [0, 0.5, 0, 0, 0]]
+    )
+    np.testing.assert_array_equal(found.seen.toarray(), [[1, 1], [0, 1], [0, 0]])
+
+
+@pytest.mark.parametrize(("container", "expressed"), [("user", True), ("user", False), (None, False)])
+def test_friends_alone_have_seen_themselves_and_each_other(container: str | None, expressed: bool) -> None:
+    found = laid_out({"friends": FRIENDS}, container=container, expressed=expressed)
+    np.testing.assert_array_equal(found.seen.toarray(), [[1, 1, 0], [1, 1, 1], [0, 1, 1]])
+
+
+def test_a_container_alone_is_no_edge_in_mean() -> None:
+    frames = {"bought": BOUGHT, "joined": BOUGHT.select("user")}
+    with pytest.raises(hr.ModelError, match="edge type 'joined' holds nothing but the container 'user': leave it out of edges="):
+        laid_out(frames)
+    assert laid_out(frames, expressed=False).shards[1].vertices.shape == (4, 1)
+
+
+def test_all_edge_types_weigh_one_by_default() -> None:
+    graph = hr.Hypergraph.from_frames(bought=BOUGHT, tagged=TAGGED)
+    assert check_edges(graph, None, "user") == check_edges(graph, {}, "user") == {"bought": 1.0, "tagged": 1.0}
+    assert check_edges(graph, {"tagged": 0.5}, None) == {"tagged": 0.5}
