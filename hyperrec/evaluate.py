@@ -33,12 +33,13 @@ class Evaluation:
     """Metrics of one recommender.
 
     metrics: frame metric, value, ci_low, ci_high, n_users (the interval is empty for metrics of the whole list set).
-    per_user: metric -> (n,) values, users in the same order for every model on the same split.
+    per_user: metric -> (n,) values of the users whose rows are `users` (n,), ascending.
     """
 
     name: str
     metrics: pl.DataFrame
     per_user: dict[str, np.ndarray]
+    users: np.ndarray
 
     def __getitem__(self, metric: str) -> float:
         values = dict(self.metrics.select("metric", "value").iter_rows())
@@ -60,7 +61,7 @@ class Evaluation:
         """
         if metric not in self.per_user or metric not in other.per_user:
             raise DataError(f"no metric '{metric}' per user: there are {listed(self.per_user, most=30)}.")
-        if len(self.per_user[metric]) != len(other.per_user[metric]):
+        if not np.array_equal(self.users, other.users):
             raise DataError(f"{self.name} and {other.name} were measured on different users: use one split for both.")
         difference = self.per_user[metric] - other.per_user[metric]
         low, high = _interval(difference, seed)
@@ -106,7 +107,9 @@ def evaluate(
     lengths = sorted({k} if isinstance(k, int) else set(k))
     if not lengths or lengths[0] <= 0:
         raise ModelError(f"k must be 1 or more, got {k}.")
-    edge_type = edge_type or next(iter(test.edges))
+    edge_type = edge_type or next(iter(test.edges), None)
+    if edge_type is None:
+        raise DataError("the test split has no edge type: nothing can be measured.")
     seen, held = pair_matrix(train, edge_type), pair_matrix(test, edge_type)
     if filter_seen:
         held = (held - held.multiply(seen)).tocsr()
@@ -140,7 +143,7 @@ def evaluate(
         }
         rows += [(f"{metric}@{length}", value, None, None, len(users)) for metric, value in whole.items()]
     schema = {"metric": pl.String, "value": pl.Float64, "ci_low": pl.Float64, "ci_high": pl.Float64, "n_users": pl.Int64}
-    return Evaluation(getattr(model, "name", "model"), pl.DataFrame(rows, schema=schema, orient="row"), values)
+    return Evaluation(getattr(model, "name", "model"), pl.DataFrame(rows, schema=schema, orient="row"), values, users)
 
 
 def _interval(values: np.ndarray, seed: int) -> tuple[float, float]:
