@@ -33,9 +33,9 @@ def main() -> None:
         rows = table(measured)
         items = f", items with {least} edges or more" if least > 1 else ""
         note = (
-            f"{machine()}, implicit {version('implicit')}, {numba.get_num_threads()} threads; `{edge_type}`{items}, random 80/20 per "
-            f"user, seed {args.seed}, seen items filtered, all items ranked; {args.trials} random trials for each model on one "
-            "validation split of the training part; 95 % intervals by bootstrap over users, differences paired."
+            f"{machine()}, implicit {version('implicit')}, {numba.get_num_threads()} threads; `{edge_type}`{items}, random 80/20 "
+            f"per user, seed {args.seed}, seen items filtered, all items ranked; {args.trials} random trials for each model on "
+            "one validation split of the training part; 95 % intervals by bootstrap over users, differences paired."
         )
         write(name, rows.columns, rows.iter_rows(), note)
 
