@@ -136,7 +136,10 @@ def benchmark(
     n_items = len(graph.vocabulary(graph.edge_table(edge_type).modalities[1]))
     results = []
     for candidate in CANDIDATES:
-        if (only and candidate.name not in only) or (candidate.name == "EASE" and n_items > EASE_ITEMS):
+        if only and candidate.name not in only:
+            continue
+        if candidate.name == "EASE" and n_items > EASE_ITEMS:
+            print(f"EASE is left out: {n_items:,} items, it takes gigabytes above {EASE_ITEMS:,}", file=sys.stderr, flush=True)
             continue
         options, value = _best(candidate, inner, validation, edge_type, trials, seed)
         results.append(_in_own_process(candidate.name, options, value, train, test, edge_type))
