@@ -45,11 +45,13 @@ def _draw_topics(rng: np.random.Generator, n_items: int) -> dict[str, Any]:
     }
 
 
-def _draw_als(rng: np.random.Generator, n_items: int) -> dict[str, Any]:
+def _draw_als(rng: np.random.Generator) -> dict[str, Any]:
+    alpha = 10 ** rng.uniform(-0.5, 1.5)
     return {
         "factors": int(rng.choice([16, 32, 64, 128, 256])),
-        "regularization": round(float(10 ** rng.uniform(-3, 2)), 4),
-        "alpha": round(float(10 ** rng.uniform(-0.5, 1.5)), 3),
+        # what counts is its size beside alpha: drawn apart, most pairs of the two are far from any good one
+        "regularization": round(float(alpha * 10 ** rng.uniform(0, 1.5)), 3),
+        "alpha": round(float(alpha), 3),
         "iterations": int(rng.integers(5, 31)),
     }
 
