@@ -127,9 +127,7 @@ def lifts(
     return lift
 
 
-def plsa_pass(
-    theta: np.ndarray, phi: np.ndarray, edges: np.ndarray, weight: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, float]:
+def plsa_pass(theta: np.ndarray, phi: np.ndarray, edges: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """PLSA: p_tdw = norm_t(theta_td phi_wt), theta_td = norm_t(n_td), phi_wt = norm_w(n_wt), and sum n ln sum theta phi."""
     n_dt, n_wt, log_likelihood = np.zeros_like(theta), np.zeros_like(phi), 0.0
     for (d, w), n in zip(edges, np.float64(weight), strict=True):

@@ -1,0 +1,395 @@
+"""Properties of the EM: conservation, ascent, symmetries, determinism, stepping back, planted topics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import permutations
+from typing import Any
+
+import naive
+import numba
+import numpy as np
+import pytest
+import strategies
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hyperrec.topics import em
+from hyperrec.topics.em import Edges, History, Layout, Pairs, Shard, State, expected_counts, fit, m_step, make_state
+from hyperrec.topics.statistics import Statistics
+
+examples = settings(max_examples=30, deadline=None, derandomize=True)
+any_problem = st.one_of(strategies.pairs_and_states(), strategies.edges_and_states(), strategies.edges_in_context_and_states())
+
+
+def assert_same(found: Statistics, wanted: Statistics, factor: float = 1.0, rtol: float = 1e-4) -> None:
+    """found equals factor * wanted."""
+    np.testing.assert_allclose(found.n_vt, factor * wanted.n_vt, rtol=rtol, atol=1e-6 * factor * wanted.n_vt.max(initial=0))
+    np.testing.assert_allclose(found.n_t, factor * wanted.n_t, rtol=rtol, atol=1e-6 * factor * wanted.weight)
+    np.testing.assert_allclose(found.log_likelihood, factor * wanted.log_likelihood, rtol=rtol, atol=1e-5 * wanted.weight)
+    np.testing.assert_allclose(found.weight, factor * wanted.weight, rtol=1e-6)
+
+
+def likelihoods(result: em.Fit) -> np.ndarray:
+    return np.array([row["per_weight"] for row in result.history])
+
+
+def layout_of(shard: Edges, n_vertices: int) -> Layout:
+    return Layout((n_vertices,), strategies.mass_of([shard], n_vertices))
+
+
+def blocks(n_edges: int, order: int, seed: int, size: int = 20) -> np.ndarray:
+    """Edges within three blocks of vertices, 0..size-1 and so on; one vertex in ten is of any block."""
+    rng = np.random.default_rng(seed)
+    inside = size * rng.integers(3, size=(n_edges, 1)) + rng.integers(size, size=(n_edges, order))
+    return np.where(rng.random((n_edges, order)) < 0.1, rng.integers(3 * size, size=inside.shape), inside).astype(np.int32)
+
+
+def history_of(containers: np.ndarray, vertices: np.ndarray, n_containers: int, n_vertices: int) -> History:
+    """History of pairs, repeated ones added."""
+    cells, counts = np.unique(containers.astype(np.int64) * n_vertices + vertices, return_counts=True)
+    indptr = np.searchsorted(cells, n_vertices * np.arange(n_containers + 1)).astype(np.int64)
+    return History(indptr, (cells % n_vertices).astype(np.int32), counts.astype(np.float32))
+
+
+# ------------------------------------------------------------------------------------------------ conservation
+
+
+@examples
+@given(strategies.edges_and_states())
+def test_counts_of_edges_are_conserved(problem: tuple[Edges, State]) -> None:
+    shard, state = problem
+    found = expected_counts(shard, state)
+    degree = np.zeros(len(state.embedding))
+    np.add.at(degree, shard.vertices, np.float64(shard.weight)[:, None])
+    np.testing.assert_allclose(found.n_vt.sum(axis=1), degree, rtol=1e-4)
+    np.testing.assert_allclose(found.n_vt.sum(), shard.vertices.shape[1] * shard.weight.sum(), rtol=1e-4)
+    np.testing.assert_allclose([found.n_t.sum(), found.weight], shard.weight.sum(), rtol=1e-4)
+
+
+@examples
+@given(strategies.pairs_and_states())
+def test_counts_of_pairs_are_conserved(problem: tuple[Pairs, State]) -> None:
+    shard, state = problem
+    found = expected_counts(shard, state)
+    history = shard.history
+    weight = history.weight * np.repeat(shard.damping, np.diff(history.indptr))
+    degree = np.bincount(history.vertices, weight, len(state.embedding))
+    np.testing.assert_allclose(found.n_vt.sum(axis=1), degree, rtol=2e-4)
+    np.testing.assert_allclose([found.n_vt.sum(), found.n_t.sum(), found.weight], weight.sum(), rtol=2e-4)
+
+
+# ------------------------------------------------------------------------------------------------ M-step and states
+
+
+@examples
+@given(strategies.edges_and_states(), st.sampled_from([1.0, 1.5, 1.9]))
+def test_m_step_matches_naive_and_stays_on_the_simplex(problem: tuple[Edges, State], eta: float) -> None:
+    shard, state = problem
+    layout = layout_of(shard, len(state.embedding))
+    statistics = expected_counts(shard, state)
+    after, empty = m_step(state, statistics, layout, eta)
+    embedding, prior, without = naive.m_step(statistics.n_vt, statistics.n_t, state.embedding, layout.mass, eta)
+    np.testing.assert_allclose(after.embedding, embedding, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(after.prior, prior, rtol=1e-3, atol=1e-6)
+    np.testing.assert_array_equal(empty, without)
+    np.testing.assert_allclose(after.embedding.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(after.prior.sum(), 1, rtol=1e-5)
+    assert after.embedding.min() >= 0
+    assert np.isfinite(after.lift).all()
+
+
+@examples
+@given(strategies.seeded(), st.lists(st.integers(1, 5), min_size=1, max_size=4), st.booleans(), st.booleans())
+def test_make_state_matches_naive(rng: np.random.Generator, sizes: list[int], per_modality: bool, powers: bool) -> None:
+    """In container form phi = lift p(v) sums to one over the vertices of each modality."""
+    n_vertices = sum(sizes)
+    embedding, prior = strategies.simplex_rows(rng, n_vertices, 4, 0.3), strategies.simplex_rows(rng, 1, 4, 0.0)[0]
+    embedding[np.cumsum([0, *sizes[:-1]])] = 0.25
+    mass = np.float64(strategies.weights(rng, n_vertices))
+    exponents = tuple(rng.choice([0.15, 1.0], len(sizes))) if powers else ()
+    state = make_state(embedding, prior, Layout(tuple(sizes), mass, per_modality, exponents))
+    wanted = naive.lifts(embedding, prior, sizes, mass, per_modality, exponents)
+    np.testing.assert_allclose(state.lift, wanted, rtol=1e-4)
+    if per_modality and not powers:
+        for rows in np.split(np.arange(n_vertices), np.cumsum(sizes)[:-1]):
+            phi = state.lift[rows] * (mass[rows] / mass[rows].sum())[:, None]
+            np.testing.assert_allclose(phi.sum(axis=0), 1, rtol=1e-4)
+
+
+def test_vertices_without_edges_are_put_at_prior() -> None:
+    shard = Edges.symmetric(np.array([[0, 1], [1, 3], [3, 0]], np.int32), np.array([1, 2, 3], np.float32))
+    result = fit([shard], layout_of(shard, 5), n_topics=3, n_passes=6, tolerance=-np.inf, over_relaxation=1.0)
+    assert result.empty.tolist() == [False, False, True, False, True]
+    np.testing.assert_array_equal(result.state.embedding[[2, 4]], np.tile(result.state.prior, (2, 1)))
+    np.testing.assert_allclose(result.state.lift[[2, 4]], 1, rtol=1e-6)
+
+
+# ------------------------------------------------------------------------------------------------ ascent
+
+
+@examples
+@given(strategies.edges_and_states(), st.integers(1, 5))
+def test_likelihood_never_falls_in_symmetric_form(problem: tuple[Edges, State], n_topics: int) -> None:
+    shard, state = problem
+    layout = layout_of(shard, len(state.embedding))
+    result = fit([shard], layout, n_topics=n_topics, n_passes=12, tolerance=-np.inf, over_relaxation=1.0)
+    path = likelihoods(result)
+    assert len(path) == 12
+    assert np.diff(path).min() > -1e-6 * (1 + np.abs(path).max())
+
+
+@examples
+@given(strategies.layouts_and_edges(), st.integers(1, 5))
+def test_likelihood_never_falls_in_container_form(problem: tuple[Layout, Edges], n_topics: int) -> None:
+    layout, shard = problem
+    path = likelihoods(fit([shard], layout, n_topics=n_topics, n_passes=12, tolerance=-np.inf, over_relaxation=1.0))
+    assert len(path) == 12
+    assert np.diff(path).min() > -1e-6 * (1 + np.abs(path).max())
+
+
+def test_order_two_is_plsa() -> None:
+    """The same path of likelihood, up to sum n ln p(item), which does not depend on the topics."""
+    rng = np.random.default_rng(5)
+    n_users, n_items, n_topics = 7, 9, 3
+    users, items = (np.concatenate([np.arange(n), rng.integers(n, size=60 - n)]) for n in (n_users, n_items))
+    edges, weight = np.stack([users, items], axis=1), strategies.weights(rng, 60)
+    shard = Edges.symmetric((edges + np.array([0, n_users])).astype(np.int32), weight)
+    layout = layout_of(shard, n_users + n_items)
+    first = em.initial_state(layout, n_topics, 0)
+    state, _ = m_step(first, expected_counts(shard, first), layout)
+    p_item = np.bincount(items, weight, n_items) / weight.sum()
+    theta = np.float64(state.embedding[:n_users])
+    phi = state.embedding[n_users:] * p_item[:, None] / state.prior
+    wanted = []
+    for _ in range(8):
+        theta, phi, log_likelihood = naive.plsa_pass(theta, phi, edges, weight)
+        wanted.append(log_likelihood - float(weight @ np.log(p_item[items])))
+    result = fit([shard], layout, n_topics=n_topics, n_passes=9, tolerance=-np.inf, over_relaxation=1.0)
+    np.testing.assert_allclose([row["log_likelihood"] for row in result.history[1:]], wanted, rtol=1e-5)
+    np.testing.assert_allclose(result.state.embedding[:n_users], theta, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(result.state.embedding[n_users:] * p_item[:, None] / result.state.prior, phi, rtol=1e-3, atol=1e-5)
+
+
+def test_fit_of_pairs_repeats_the_naive_steps() -> None:
+    rng = np.random.default_rng(2)
+    shard = Pairs(strategies.history_of(rng, 15, 8), rng.uniform(0.1, 1, 15).astype(np.float32))
+    mass = np.bincount(shard.history.vertices, shard.history.weight * np.repeat(shard.damping, np.diff(shard.history.indptr)), 8)
+    result = fit([shard], Layout((8,), mass), n_topics=3, n_passes=6, tolerance=-np.inf, over_relaxation=1.5, seed=1)
+    start = em.initial_state(Layout((8,), mass), 3, 1, shard.history)
+    p, prior = start.embedding, start.prior
+    for number, row in enumerate(result.history, 1):
+        counts = naive.expected_pairs(shard, p, prior)
+        assert row["log_likelihood"] == pytest.approx(counts.log_likelihood, rel=1e-4)
+        p, prior, _ = naive.m_step(counts.n_vt, counts.n_t, p, mass, 1.5 if number > 2 else 1.0)
+    np.testing.assert_allclose(result.state.embedding, p, rtol=2e-3, atol=1e-5)
+    assert [row["eta"] for row in result.history] == [1, 1, 1, 1.5, 1.5, 1.5]
+
+
+# ------------------------------------------------------------------------------------------------ symmetries
+
+
+@examples
+@given(strategies.edges_and_states(), st.data())
+def test_weight_two_equals_the_edge_twice(problem: tuple[Edges, State], data: st.DataObject) -> None:
+    shard, state = problem
+    twice = np.array(data.draw(st.lists(st.booleans(), min_size=len(shard.weight), max_size=len(shard.weight))), bool)
+    heavy = Edges.symmetric(shard.vertices, np.where(twice, 2 * shard.weight, shard.weight).astype(np.float32))
+    repeated = np.repeat(np.arange(len(twice)), 1 + twice)
+    doubled = Edges.symmetric(shard.vertices[repeated], shard.weight[repeated])
+    assert_same(expected_counts(heavy, state), expected_counts(doubled, state))
+
+
+@examples
+@given(strategies.pairs_and_states())
+def test_damping_scales_the_counts_and_the_scale_of_weights_leaves_the_context(problem: tuple[Pairs, State]) -> None:
+    shard, state = problem
+    history = History(shard.history.indptr, shard.history.vertices, 4 * shard.history.weight)
+    found = expected_counts(Pairs(history, np.float32(0.5) * shard.damping), state)
+    assert_same(found, expected_counts(shard, state), factor=2.0)
+
+
+@examples
+@given(any_problem, strategies.seeded())
+def test_renaming_vertices_and_topics_renames_the_counts(problem: tuple[Shard, State], rng: np.random.Generator) -> None:
+    shard, state = problem
+    vertices, topics = (rng.permutation(n) for n in state.lift.shape)
+    renamed = State(*(np.empty_like(one) for one in (state.embedding, state.prior, state.lift)))
+    renamed.prior[topics] = state.prior
+    for table, old in ((renamed.embedding, state.embedding), (renamed.lift, state.lift)):
+        table[np.ix_(vertices, topics)] = old
+    old = shard.history
+    by_row = np.lexsort([vertices[old.vertices], np.repeat(np.arange(len(old.indptr) - 1), np.diff(old.indptr))])
+    history = History(old.indptr, vertices[old.vertices][by_row].astype(np.int32), old.weight[by_row])
+    if isinstance(shard, Pairs):
+        other: Shard = Pairs(history, shard.damping)
+    else:
+        other = Edges(shard.indptr, vertices[shard.vertices].astype(np.int32), shard.weight, shard.own_weight, history)
+    found, wanted = expected_counts(other, renamed), expected_counts(shard, state)
+    back = Statistics(found.n_vt[np.ix_(vertices, topics)], found.n_t[topics], found.log_likelihood, 0, found.weight)
+    assert_same(back, wanted, rtol=2e-4)
+    assert found.n_degenerate == wanted.n_degenerate
+
+
+@examples
+@given(any_problem, st.integers(0, 8))
+def test_one_shard_equals_two(problem: tuple[Shard, State], cut: int) -> None:
+    shard, state = problem
+    parts = list(cuts(shard, cut))
+    found, wanted = em.e_step(parts, state), em.e_step([shard], state)
+    assert_same(found, wanted)
+    assert found.n_degenerate == wanted.n_degenerate
+
+
+def cuts(shard: Shard, cut: int) -> Iterator[Shard]:
+    """The containers before `cut`, and the others."""
+    n_containers = len(shard.history.indptr) - 1
+    cut = min(cut, n_containers)
+    for begin, end in ((0, cut), (cut, n_containers)):
+        old = shard.history
+        rows = slice(old.indptr[begin], old.indptr[end])
+        history = History(old.indptr[begin : end + 1] - old.indptr[begin], old.vertices[rows], old.weight[rows])
+        if isinstance(shard, Pairs):
+            yield Pairs(history, shard.damping[begin:end])
+        else:
+            rows = slice(shard.indptr[begin], shard.indptr[end])
+            indptr = shard.indptr[begin : end + 1] - shard.indptr[begin]
+            yield Edges(indptr, shard.vertices[rows], shard.weight[rows], shard.own_weight[rows], history)
+
+
+# ------------------------------------------------------------------------------------------------ determinism
+
+
+def big_shards() -> tuple[list[Shard], Layout]:
+    """60,000 pairs, and as many edges of order 3, alone and in context, of 60 vertices: as many chunks as there may be."""
+    rng = np.random.default_rng(11)
+    n_edges, n_vertices, n_containers = 60_000, 60, 20_000
+    containers = np.sort(rng.integers(n_containers, size=n_edges))
+    edges = blocks(n_edges, 3, seed=12)
+    history = history_of(containers, edges[:, 0], n_containers, n_vertices)
+    pairs = Pairs(history, np.ones(n_containers, np.float32))
+    indptr = np.searchsorted(containers, np.arange(n_containers + 1)).astype(np.int64)
+    weight = strategies.weights(rng, n_edges)
+    in_context = Edges(indptr, edges, weight, np.zeros(n_edges, np.float32), history)
+    symmetric = Edges.symmetric(edges, weight)
+    return [pairs, symmetric, in_context], Layout((n_vertices,), strategies.mass_of([symmetric], n_vertices))
+
+
+@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="one thread only")
+def test_the_number_of_threads_changes_no_bit() -> None:
+    shards, layout = big_shards()
+    assert all(len(em._bounds(one.indptr, 60, 7)) == em.MAX_CHUNKS + 1 for one in shards[1:])
+    before, results = numba.get_num_threads(), []
+    try:
+        for n_threads in (1, 2, 2):
+            numba.set_num_threads(n_threads)
+            results.append(fit(shards, layout, n_topics=7, n_passes=5, seed=3))
+    finally:
+        numba.set_num_threads(before)
+    for other in results[1:]:
+        assert other.history == results[0].history
+        for name in ("embedding", "prior", "lift"):
+            np.testing.assert_array_equal(getattr(other.state, name), getattr(results[0].state, name))
+
+
+def test_another_seed_starts_elsewhere() -> None:
+    layout = Layout((6,), np.ones(6))
+    same, again, other = (em.initial_state(layout, 4, seed).embedding for seed in (1, 1, 2))
+    np.testing.assert_array_equal(same, again)
+    assert np.abs(same - other).max() > 0.01
+
+
+def test_topics_start_from_the_histories_of_containers() -> None:
+    """Each topic begins at the vertices of one container that has some."""
+    history = History(np.array([0, 2, 2, 3]), np.array([0, 1, 3], np.int32), np.ones(3, np.float32))
+    state = em.initial_state(Layout((4,), np.ones(4)), 2, 0, history)
+    by_topic = state.embedding > 0.6
+    assert sorted(map(tuple, np.argwhere(by_topic.T).tolist())) in ([(0, 0), (0, 1), (1, 3)], [(0, 3), (1, 0), (1, 1)])
+    np.testing.assert_allclose(state.embedding.sum(axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(state.prior, state.embedding.mean(axis=0), rtol=1e-6)
+
+
+# ------------------------------------------------------------------------------------------------ the loop
+
+
+def test_a_pass_that_lost_likelihood_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With steps far too long some pass falls; the next state is the plain M-step of the best one."""
+    shard = Edges.symmetric(blocks(300, 3, seed=4), np.ones(300, np.float32))
+    layout = layout_of(shard, 60)
+    states: list[State] = []
+    e_step = em.e_step
+
+    def recorded(shards: Any, state: State) -> Statistics:
+        states.append(state)
+        return e_step(shards, state)
+
+    monkeypatch.setattr(em, "e_step", recorded)
+    result = fit([shard], layout, n_topics=4, n_passes=21, tolerance=-np.inf, over_relaxation=6.0)
+    path = likelihoods(result)
+    back = [i for i, row in enumerate(result.history) if row["stepped_back"]]
+    assert back
+    assert back[-1] < 20
+    for i in back:
+        assert result.history[i]["eta"] == 6
+        assert path[i] < path[i - 1]
+        assert not result.history[i - 1]["stepped_back"]
+        plain, _ = m_step(states[i - 1], expected_counts(shard, states[i - 1]), layout)
+        np.testing.assert_array_equal(states[i + 1].embedding, plain.embedding)
+        assert result.history[i + 1]["eta"] == 1
+        assert path[i + 1] >= path[i - 1] - 1e-6
+    kept = np.delete(path, back)
+    assert np.diff(kept).min() > -1e-6
+
+
+def test_fit_stops_when_a_pass_gains_less_than_tolerance() -> None:
+    shard = Edges.symmetric(blocks(400, 2, seed=6), np.ones(400, np.float32))
+    layout = layout_of(shard, 60)
+    free = likelihoods(fit([shard], layout, n_topics=3, n_passes=40, tolerance=-np.inf, over_relaxation=1.0))
+    tolerance = 0.003
+    stop = 1 + int(np.argmax(np.diff(free) < tolerance))
+    result = fit([shard], layout, n_topics=3, n_passes=40, tolerance=tolerance, over_relaxation=1.0)
+    assert 1 < stop < 39
+    np.testing.assert_array_equal(likelihoods(result), free[: stop + 1])
+    final = expected_counts(shard, result.state)
+    assert final.log_likelihood / final.weight == pytest.approx(free[stop], abs=1e-9)
+
+
+def test_each_pass_is_told() -> None:
+    shard = Edges.symmetric(np.array([[0, 1], [2, 3]], np.int32), np.array([1, 3], np.float32))
+    told: list[dict[str, Any]] = []
+    result = fit([shard], layout_of(shard, 4), n_topics=2, n_passes=3, tolerance=-np.inf, on_pass=told.append)
+    assert told == result.history
+    assert [row["pass"] for row in told] == [1, 2, 3]
+    for row in told:
+        assert row["log_likelihood"] == pytest.approx(4 * row["per_weight"])
+        assert (row["stepped_back"], row["degenerate_edges"]) == (False, 0)
+
+
+# ------------------------------------------------------------------------------------------------ planted topics
+
+
+def planted(form: str) -> tuple[Shard, Layout]:
+    edges = blocks(1500, 2 if form == "container" else 3, seed=8)
+    if form == "pairs":
+        rng = np.random.default_rng(9)
+        containers = rng.integers(100, size=1500)
+        anywhere, inside = rng.integers(60, size=1500), 20 * (containers % 3) + rng.integers(20, size=1500)
+        vertices = np.where(rng.random(1500) < 0.1, anywhere, inside)
+        history = history_of(containers, vertices, 100, 60)
+        return Pairs(history, np.ones(100, np.float32)), Layout((60,), np.bincount(history.vertices, history.weight, 60))
+    if form == "container":
+        edges += np.array([0, 60], np.int32)
+    shard = Edges.symmetric(edges, np.ones(len(edges), np.float32))
+    sizes = (60, 60) if form == "container" else (60,)
+    return shard, Layout(sizes, strategies.mass_of([shard], sum(sizes)), per_modality=form == "container")
+
+
+@pytest.mark.parametrize("form", ["symmetric", "container", "pairs"])
+@pytest.mark.parametrize("over_relaxation", [1.0, 1.8])
+def test_planted_topics_come_back(form: str, over_relaxation: float) -> None:
+    shard, layout = planted(form)
+    starts = [fit([shard], layout, n_topics=3, n_passes=60, over_relaxation=over_relaxation, seed=seed) for seed in range(3)]
+    embedding = max(starts, key=lambda one: likelihoods(one)[-1]).state.embedding
+    block = np.arange(len(embedding)) % 60 // 20
+    overlap = [embedding[np.arange(len(block)), np.array(order)[block]].mean() for order in permutations(range(3))]
+    assert max(overlap) > 0.9
