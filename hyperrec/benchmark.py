@@ -45,7 +45,7 @@ def _draw_topics(rng: np.random.Generator, n_items: int) -> dict[str, Any]:
     }
 
 
-def _draw_als(rng: np.random.Generator) -> dict[str, Any]:
+def _draw_als(rng: np.random.Generator, n_items: int) -> dict[str, Any]:
     alpha = 10 ** rng.uniform(-0.5, 1.5)
     return {
         "factors": int(rng.choice([16, 32, 64, 128, 256])),
