@@ -74,7 +74,10 @@ def graph_from_frames(frames: Mapping[str, Any], *, on_bad_rows: str = "keep") -
         vertices: dict[str, list[Vertex]] = {}
         for column in names:
             if column not in ("weight", "time"):
-                vertices.setdefault(column.split("#")[0], []).append(Vertex(column=column))
+                modality = column.split("#")[0]
+                if not modality:
+                    raise DataError(f"frame '{edge_type}': a column is called '{column}'; its name must be that of a modality.")
+                vertices.setdefault(modality, []).append(Vertex(column=column))
         if not vertices:
             raise DataError(
                 f"frame '{edge_type}': no vertex columns; expected user, item, ... beside weight and time, got {listed(names)}."

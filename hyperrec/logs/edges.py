@@ -10,6 +10,7 @@ import polars as pl
 
 from hyperrec.errors import DataError, SchemaError
 from hyperrec.hypergraph import EdgeTable, Hypergraph, vertex_columns
+from hyperrec.logs.files import in_one_line
 from hyperrec.logs.tables import Log
 from hyperrec.logs.vertices import as_times, as_weights, pieces, vertex_ids
 from hyperrec.schema import Edge
@@ -37,7 +38,8 @@ def raw_edges(log: Log, path: str, edge: Edge, on_bad_rows: str) -> RawEdges:
     if edge.where is not None:
         is_edge = log.value(f"{dot}where", edge.where)
         if is_edge.dtype != pl.Boolean:
-            raise SchemaError(f"{where}.where '{edge.where}' is no condition: it gives {is_edge.dtype}, expected true or false.")
+            given, came = in_one_line(edge.where), is_edge.dtype
+            raise SchemaError(f"{where}.where '{given}' is no condition: it gives {came}, expected true or false.")
         for mask in broken.values():
             is_edge = is_edge.fill_null(False) | mask
         frame = frame.filter(is_edge)

@@ -36,16 +36,34 @@ def scan(paths: list[Path], table: Table, origin: str, *, as_text: bool = False)
         if (start == b"PAR1") != (path.suffix.lower() in PARQUET):
             expected, came = ("Parquet", "is none") if start != b"PAR1" else ("delimited text", "is a Parquet file")
             raise DataError(f"{path}: expected {expected} by its name, but the content {came}; rename or replace the file.")
+    if len({path.suffix.lower() in PARQUET for path in paths}) > 1:
+        raise DataError(f"{listed(paths, most=3)}: expected files of one kind; some are Parquet, some are delimited text.")
     if paths[0].suffix.lower() in PARQUET:
-        return pl.scan_parquet(paths)
+        return _scan_parquet(paths)
     separator = table.separator
     if separator is None:
         separator = "\t" if paths[0].suffix.lower() == ".tsv" else ","
-    files: list[Any] = [paths]
+    files: list[Any] = paths
     if len(separator) != 1 or table.encoding.lower().replace("_", "-") not in ("utf-8", "utf8", "ascii"):
         files = [_translated(path, separator, table.encoding, origin) for path in paths]
         separator = separator if len(separator) == 1 else UNIT
-    return pl.concat([_scan_text(file, separator, table, origin, as_text) for file in files])
+    return _scan_text(files, paths, separator, table, origin, as_text)
+
+
+def _scan_parquet(paths: list[Path]) -> pl.LazyFrame:
+    """Parquet files by the names of their columns; what is a number in one and text in another is text."""
+    files = [pl.scan_parquet(path) for path in paths]
+    schemas = [attempt(file.collect_schema, str(path), [path], None) for file, path in zip(files, paths, strict=True)]
+    if all(schema == schemas[0] for schema in schemas):
+        return pl.scan_parquet(paths)
+    names = schemas[0].names()
+    for path, schema in zip(paths, schemas, strict=True):
+        if set(schema) != set(names):
+            raise DataError(
+                f"{path}: has the columns {listed(schema)}, {paths[0].name} has {listed(names)}; "
+                "the files of a table need the same columns."
+            )
+    return pl.concat([file.select(names) for file in files], how="vertical_relaxed")
 
 
 def _translated(path: Path, separator: str, encoding: str, origin: str) -> io.BytesIO:
@@ -65,12 +83,14 @@ def _translated(path: Path, separator: str, encoding: str, origin: str) -> io.By
     return io.BytesIO(content)
 
 
-def _scan_text(file: Any, separator: str, table: Table, origin: str, as_text: bool) -> pl.LazyFrame:
+def _scan_text(
+    files: list[Any], paths: list[Path], separator: str, table: Table, origin: str, as_text: bool
+) -> pl.LazyFrame:
     columns = table.columns
     positions = {name: f"column_{number + 1}" for number, name in enumerate(columns or ())}
     overrides = {} if as_text else {positions.get(name, name): TYPES[kind] for name, kind in table.types.items()}
     lazy = pl.scan_csv(
-        file,
+        files,
         separator=separator,
         has_header=columns is None,
         quote_char=(table.quote or None) if separator != UNIT else None,
@@ -81,7 +101,7 @@ def _scan_text(file: Any, separator: str, table: Table, origin: str, as_text: bo
     )
     if columns is None:
         return lazy
-    found = attempt(lazy.collect_schema, str(file), [], table).names()
+    found = attempt(lazy.collect_schema, listed(paths, most=2), paths, table).names()
     if len(found) != len(columns):
         raise SchemaError(
             f"{origin}: columns names {len(columns)} columns ({listed(columns)}), but a line of '{table.file}' has "
@@ -107,12 +127,17 @@ def attempt(
         raise DataError(f"{where}: the file is empty.") from None
     except (PolarsError, OSError) as error:
         text = str(error)
+        if ("not properly escaped" in text or "malformed" in text) and paths and table is not None and table.quote:
+            raise DataError(_unclosed(paths, table.quote)) from None
         if "could not parse" in text and paths:
             raise NotAsInferredError from None
         if "utf-8" in text.lower() and paths:
             raise DataError(_not_utf8(paths)) from None
         if "more fields" in text and paths and table is not None:
             raise DataError(_ragged(paths, table)) from None
+        if "schema names differ" in text and len(paths) > 1:
+            advice = "the files of a table need the same columns in the same order"
+            raise DataError(f"{where}: {first_line(error)}; {advice}.") from None
         raise DataError(f"{where}: cannot be read: {first_line(error)}.") from None
 
 
@@ -142,5 +167,23 @@ def _ragged(paths: list[Path], table: Table) -> str:
     return f"{listed(paths, most=2)}: a line has more fields than the first; {advice}"
 
 
+def _unclosed(paths: list[Path], quote: str) -> str:
+    advice = 'close it, or say quote = "" under this table in the schema if quotes are plain characters.'
+    for path in paths:
+        with path.open("rb") as file:
+            opened = 0
+            for number, line in enumerate(file, 1):
+                if line.count(quote.encode()) % 2:
+                    opened = 0 if opened else number
+        if opened:
+            return f"{path}: the quote {quote} that opens in line {opened} is not closed; {advice}"
+    return f"{listed(paths, most=2)}: a quote {quote} is not closed; {advice}"
+
+
 def first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0].strip().rstrip(".:;")
+
+
+def in_one_line(text: str) -> str:
+    """SQL of several lines, as a message shows it."""
+    return " ".join(text.split())

@@ -10,7 +10,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from hyperrec.errors import DataError, SchemaError, did_you_mean, listed
-from hyperrec.logs.files import NotAsInferredError, attempt, collected, first_line, scan
+from hyperrec.logs.files import PARQUET, NotAsInferredError, attempt, collected, first_line, in_one_line, scan
 from hyperrec.schema import LogSchema, Table
 
 
@@ -29,7 +29,8 @@ class Log:
         try:
             return self.frame.with_columns(expression.alias("__value"))["__value"]
         except PolarsError as error:
-            raise SchemaError(f"{self.origin}: {path} '{text}' does not work on these columns: {first_line(error)}.") from None
+            reason = first_line(error)
+            raise SchemaError(f"{self.origin}: {path} '{in_one_line(text)}' does not work on these columns: {reason}.") from None
 
     def broken(self, path: str, texts: Iterable[str]) -> dict[str, pl.Series]:
         """Rule -> rows (mask) where a column that these texts use was not a number as in the rest of the file."""
@@ -47,7 +48,13 @@ def read_table(schema: LogSchema, name: str, given: list[Path] | pl.LazyFrame) -
     if repeated := [column for column in columns if _is_repeat(column, columns)]:
         original = repeated[0].rpartition("_duplicated_")[0]
         raise DataError(f"{where}: the column name '{original}' stands more than once in the header; rename one.")
+    is_text = isinstance(given, list) and given[0].suffix.lower() not in PARQUET
+    if is_text:
+        for column in table.types:
+            _check_column(where, f"tables.{name}.types", column, columns)
     if table.row_number is not None:
+        if table.row_number in columns:
+            raise SchemaError(f"{where}: tables.{name}.row_number '{table.row_number}' is a column of the log; take another name.")
         columns = [table.row_number, *columns]
     uses = _uses(schema, name)
     derived = _derivations(table, f"tables.{name}.derive", columns, where)
@@ -69,20 +76,25 @@ def read_table(schema: LogSchema, name: str, given: list[Path] | pl.LazyFrame) -
     def read(frame: pl.LazyFrame) -> pl.DataFrame:
         if table.row_number is not None:
             frame = frame.with_row_index(table.row_number)
-        wanted = frame.select([column for column in columns if column in needed])
-        return collected(wanted, where, given, table)
+        wanted = [column for column in columns if column in needed]
+        # Polars sees that a line has too many fields only when it parses all of them
+        whole = frame if is_text else frame.select(wanted)
+        return collected(whole, where, given, table).select(wanted)
 
     unparsable: dict[str, pl.Series] = {}
     try:
         frame = read(lazy)
     except NotAsInferredError:
-        # ids of a mixed column stay text; other numbers are parsed here, and the rows where that fails are kept in mind
+        # ids stay text when one of them is text; other numbers are parsed here, and the rows where that fails are kept in mind
         assert not isinstance(given, pl.LazyFrame)
         frame = read(scan(given, table, origin, as_text=True))
         for column, dtype in types.items():
-            if column in frame.columns and column not in ids and dtype.is_numeric():
-                numbers = frame[column].cast(dtype, strict=False)
-                unparsable[column] = numbers.is_null() & frame[column].is_not_null()
+            if column in frame.columns and dtype.is_numeric():
+                numbers = frame[column].cast(dtype, strict=False) if column in ids else _numbers(frame[column], dtype)
+                wrong = numbers.is_null() & frame[column].is_not_null()
+                if column in ids and wrong.any():
+                    continue
+                unparsable[column] = wrong
                 # what was written stays readable among the rejected rows
                 frame = frame.with_columns(frame[column].alias(f"{column} as written"), numbers)
         unparsable = {column: mask for column, mask in unparsable.items() if mask.any()}
@@ -94,6 +106,16 @@ def read_table(schema: LogSchema, name: str, given: list[Path] | pl.LazyFrame) -
         except PolarsError as error:
             raise SchemaError(f"{origin}: tables.{name}.derive.{new} does not work on {where}: {first_line(error)}.") from None
     return log
+
+
+def _numbers(texts: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Texts as numbers of this type, or as Float64 when some of them are no integers; null where a text is no number."""
+    numbers = texts.cast(dtype, strict=False)
+    if dtype.is_integer() and numbers.null_count() > texts.null_count():
+        floats = texts.cast(pl.Float64, strict=False)
+        if floats.null_count() < numbers.null_count():
+            return floats
+    return numbers
 
 
 def _uses(schema: LogSchema, name: str) -> list[tuple[str, str, bool]]:
@@ -135,7 +157,10 @@ def _expression(origin: str, path: str, text: str, columns: list[str]) -> pl.Exp
     try:
         expression = pl.sql_expr(text)
     except PolarsError as error:
-        raise SchemaError(f"{origin}: {path} '{text}' is neither a column nor an SQL expression: {first_line(error)}.") from None
+        given, reason = in_one_line(text), first_line(error)
+        if keywords := [column for column in columns if reason.endswith(f"'{column.lower()}'")]:
+            reason += f" (SQL reads {keywords[0]} as a keyword: write the column in double quotes)"
+        raise SchemaError(f"{origin}: {path} '{given}' is neither a column nor an SQL expression: {reason}.") from None
     for root in sorted(_roots(expression)):
         _check_column(origin, path, root, columns)
     return expression

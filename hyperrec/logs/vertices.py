@@ -19,9 +19,10 @@ def vertex_ids(log: Log, path: str, vertex: Vertex) -> tuple[pl.Series, pl.DataF
     values = log.frame[vertex.column]
     where = f"{log.origin}: {path}"
     if vertex.several:
-        if values.dtype == pl.List(pl.String):
-            return values, None
-        return values.cast(pl.String), None
+        try:
+            return values.cast(pl.List(pl.String) if isinstance(values.dtype, pl.List) else pl.String), None
+        except PolarsError:
+            raise DataError(f"{where}: expected texts or lists of ids; '{values.name}' is {values.dtype}.") from None
     if vertex.bucket is None:
         return as_ids(values, where), None
     if vertex.bucket.startswith("quantile:"):
