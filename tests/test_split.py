@@ -97,16 +97,16 @@ def test_last_is_the_last_in_time() -> None:
 
 
 def test_time_cuts_all_timed_types_at_one_moment(films: hr.Hypergraph) -> None:
-    later = films.table("watched").with_columns(tag=pl.lit("t"), item=pl.lit("film-0"), time=pl.col("time") + 1).drop("weight")
+    tags = films.table("watched").with_columns(tag=pl.lit("t"), item=pl.lit("film-0"))
     graph = hr.Hypergraph.from_frames(
-        watched=films.table("watched"), genre=films.table("genre"), tagged=later.select("user", "item", "tag", "time")
+        watched=films.table("watched"), genre=films.table("genre"), tagged=tags.select("user", "item", "tag", "time")
     )
     train, test = hr.split(graph, "watched", by="time", fraction=0.3)
     cut = test.table("watched")["time"].min()
     assert test.edges["watched"].frame.height == round(0.3 * graph.edges["watched"].frame.height)
     assert train.table("watched")["time"].max() < cut
     assert train.table("tagged")["time"].max() < cut
-    expected = later.filter(pl.col("time") < cut).join(test.table("watched"), on=["user", "item"], how="anti")
+    expected = tags.filter(pl.col("time") < cut).join(test.table("watched"), on=["user", "item"], how="anti")
     assert train.edges["tagged"].frame.height == expected.height > 0
     assert_frame_equal(train.table("genre"), graph.table("genre"))
 
@@ -152,11 +152,11 @@ def test_a_held_out_pair_leaves_every_type_that_holds_it() -> None:
 
 
 def test_a_held_out_friendship_leaves_in_both_directions() -> None:
-    friends = pl.DataFrame({"user": [0, 0, 1, 1], "user#2": [1, 2, 2, 3], "time": [1, 2, 3, 4]})
+    friends = pl.DataFrame({"user": [0, 0, 1, 1, 4, 4], "user#2": [1, 2, 2, 3, 3, 4], "time": range(6)})
     back = friends.select(pl.col("user#2").alias("user"), pl.col("user").alias("user#2"))
     train, test = hr.split(hr.Hypergraph.from_frames(follows=friends, fan=back), "follows", by="last")
-    assert test.table("follows").select("user", "user#2").rows() == [(0, 2), (1, 3)]
-    assert train.table("fan").select("user", "user#2").rows() == [(1, 0), (2, 1)]
+    assert test.table("follows").select("user", "user#2").rows() == [(0, 2), (1, 3), (4, 4)]
+    assert train.table("fan").select("user", "user#2").rows() == [(1, 0), (2, 1), (3, 4)]
 
 
 @pytest.mark.parametrize(
