@@ -52,10 +52,10 @@ def scan(paths: list[Path], table: Table, origin: str, *, as_text: bool = False)
 
 def _scan_parquet(paths: list[Path]) -> pl.LazyFrame:
     """Parquet files by the names of their columns; what is a number in one and text in another is text."""
-    files = [pl.scan_parquet(path) for path in paths]
+    files = [pl.scan_parquet(path, glob=False) for path in paths]
     schemas = [attempt(file.collect_schema, str(path), [path], None) for file, path in zip(files, paths, strict=True)]
     if all(schema == schemas[0] for schema in schemas):
-        return pl.scan_parquet(paths)
+        return pl.scan_parquet(paths, glob=False)
     names = schemas[0].names()
     for path, schema in zip(paths, schemas, strict=True):
         if set(schema) != set(names):
@@ -98,6 +98,7 @@ def _scan_text(
         infer_schema=not as_text,
         infer_schema_length=INFER_ROWS,
         schema_overrides=overrides,
+        glob=False,
     )
     if columns is None:
         return lazy
