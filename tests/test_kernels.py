@@ -17,10 +17,10 @@ examples = settings(max_examples=40, deadline=None, derandomize=True)
 
 
 def assert_same(found: Statistics, wanted: naive.Counts, rtol: float = 2e-4) -> None:
-    """Counts agree to rtol of what a vertex has."""
-    scale = 1e-6 * wanted.n_vt.sum(axis=1, keepdims=True)
+    """Counts agree to rtol, small ones to 3e-5 of all that a vertex has: float32 differences leave as much."""
+    scale = 3e-5 * wanted.n_vt.sum(axis=1, keepdims=True)
     assert (np.abs(found.n_vt - wanted.n_vt) <= rtol * wanted.n_vt + scale).all(), (found.n_vt, wanted.n_vt)
-    np.testing.assert_allclose(found.n_t, wanted.n_t, rtol=rtol, atol=1e-6 * wanted.weight)
+    np.testing.assert_allclose(found.n_t, wanted.n_t, rtol=rtol, atol=1e-5 * wanted.weight)
     np.testing.assert_allclose(found.log_likelihood, wanted.log_likelihood, rtol=rtol, atol=1e-5 * wanted.weight)
     np.testing.assert_allclose(found.weight, wanted.weight, rtol=1e-6)
     assert found.n_degenerate == wanted.n_degenerate
