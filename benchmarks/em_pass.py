@@ -2,7 +2,7 @@
 
     python benchmarks/em_pass.py [--events 17000000] [--repeats 5]
 
-Writes benchmarks/results/em_pass.md and the block of that name in README.md.
+Writes the block of that name in README.md.
 """
 
 from __future__ import annotations

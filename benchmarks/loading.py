@@ -2,7 +2,7 @@
 
     python benchmarks/loading.py [--events 25000000] [--repeats 5]
 
-Writes benchmarks/results/loading.md and the block of that name in README.md. The log is synthetic: power-law activity and
+Writes the block of that name in README.md. The log is synthetic: power-law activity and
 popularity, 300,000 users and 60,000 items, integer or text ids, as delimited text and as Parquet.
 """
 

@@ -3,7 +3,7 @@
     python benchmarks/quality.py complete-journey [--trials 20]
     HYPERREC_DATA=FOLDER python benchmarks/quality.py movielens-100k movielens-1m
 
-Writes benchmarks/results/NAME.md and the block of that name in README.md.
+Writes the block of that name in README.md.
 """
 
 from __future__ import annotations

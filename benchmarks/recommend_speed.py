@@ -2,7 +2,7 @@
 
     HYPERREC_DATA=FOLDER python benchmarks/recommend_speed.py [--repeats 5]
 
-Writes benchmarks/results/recommend_speed.md and the block of that name in README.md. hyperrec's `recommend` is timed with the
+Writes the block of that name in README.md. hyperrec's `recommend` is timed with the
 frame of the user's own ids that it returns; implicit returns row numbers.
 """
 

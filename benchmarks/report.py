@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+README = Path(__file__).resolve().parent.parent / "README.md"
 
 
 def machine() -> str:
@@ -21,17 +21,18 @@ def machine() -> str:
 
 
 def write(name: str, header: Sequence[str], rows: Iterable[Sequence[object]], note: str) -> None:
-    """Print a table, keep it as benchmarks/results/NAME.md, and put it into README's block NAME if there is one."""
+    """Print a table and put it into README's block NAME."""
     lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
     lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
-    text = "\n".join(lines) + f"\n\n{note}\n"
+    fill(name, "\n".join(lines) + f"\n\n{note}\n")
+
+
+def fill(name: str, text: str) -> None:
+    """Print a text and put it into README's block NAME."""
     print(text)
-    target = ROOT / "benchmarks" / "results" / f"{name}.md"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(text, encoding="utf-8")
-    readme = ROOT / "README.md"
-    begin, end = f"<!-- benchmark:{name} begin -->", f"<!-- benchmark:{name} end -->"
-    page = readme.read_text(encoding="utf-8")
-    if begin in page and end in page:
-        head, rest = page.split(begin, 1)
-        readme.write_text(head + begin + "\n" + text + rest[rest.index(end) :], encoding="utf-8")
+    begin, end = f"<!-- benchmark:{name} begin -->\n", f"<!-- benchmark:{name} end -->"
+    page = README.read_text(encoding="utf-8")
+    head, _, rest = page.partition(begin)
+    if end not in rest:
+        raise SystemExit(f"README.md has no block benchmark:{name}.")
+    README.write_text(head + begin + text + rest[rest.index(end) :], encoding="utf-8")

@@ -146,7 +146,9 @@ class TopicModel:
         self.user_modality, self.item_modality = roles(graph, edges, self.container)
         self.fitted_edges = edges
         self.edge_modalities = {name: graph.edges[name].modalities for name in edges}
-        self.vocabularies: dict[str, Vocabulary] = {m: graph.vocabulary(m) for m in {*assembly.sizes, self.user_modality}}
+        self.vocabularies: dict[str, Vocabulary] = {
+            m: graph.vocabulary(m) for m in dict.fromkeys([*assembly.sizes, self.user_modality])
+        }
         self.labels = {m: frame for m, frame in graph.labels.items() if m in self.vocabularies}
         self.offsets, self.sizes, self.counts = assembly.offsets, assembly.sizes, assembly.counts
         self.state, self.history = fit.state, pl.DataFrame(fit.history)

@@ -71,7 +71,7 @@ def edges_in_context_and_states(draw: st.DrawFn) -> tuple[Edges, State]:
     """Edges of containers with histories of two vertices or more, or of none; the first of an edge is in the history or not."""
     rng, n_vertices, n_topics, zeros = draw(sizes())
     n_containers, n_edges, order = draw(st.integers(1, 8)), draw(st.integers(1, 30)), draw(st.integers(1, 6))
-    history = history_of(rng, n_containers, n_vertices, shortest=2)
+    history = history_of(rng, n_containers, n_vertices)
     owners = np.sort(rng.integers(n_containers, size=n_edges))
     vertices = rng.integers(n_vertices, size=(n_edges, order)).astype(np.int32)
     table = np.zeros((n_containers, n_vertices), np.float32)

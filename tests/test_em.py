@@ -182,7 +182,7 @@ def test_fit_of_pairs_repeats_the_naive_steps() -> None:
     for number, row in enumerate(result.history, 1):
         counts = naive.expected_pairs(shard, p, prior)
         assert row["log_likelihood"] == pytest.approx(counts.log_likelihood, rel=1e-4)
-        p, prior, _ = naive.m_step(counts.n_vt, counts.n_t, p, mass, 1.5 if number > 2 else 1.0)
+        p, prior, _ = naive.m_step(counts.n_vt, counts.n_t, p, mass, 1.5 if 2 < number < 6 else 1.0)
     np.testing.assert_allclose(result.state.embedding, p, rtol=2e-3, atol=1e-5)
     assert [row["eta"] for row in result.history] == [1, 1, 1, 1.5, 1.5, 1.5]
 
@@ -394,3 +394,26 @@ def test_planted_topics_come_back(form: str, over_relaxation: float) -> None:
     block = np.arange(len(embedding)) % 60 // 20
     overlap = [embedding[np.arange(len(block)), np.array(order)[block]].mean() for order in permutations(range(3))]
     assert max(overlap) > 0.9
+
+
+def test_a_plain_pass_that_loses_likelihood_ends_at_the_better_state() -> None:
+    """Edges of orders 2 and 4 together: p(t)^(1-h) makes plain EM fall now and then."""
+    fell = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        shards = [Edges.symmetric(rng.integers(0, 8, (30, h)).astype(np.int32), np.ones(30, np.float32)) for h in (2, 4)]
+        mass = sum(np.bincount(s.vertices.ravel(), minlength=8) / s.vertices.shape[1] for s in shards)
+        result = fit(shards, Layout((8,), mass), n_topics=3, n_passes=200, tolerance=0.0, seed=seed)
+        path = [row["log_likelihood"] for row in result.history]
+        if result.history[-1]["stepped_back"] and len(path) < 200:
+            fell += 1
+            reached = em.e_step(shards, result.state).log_likelihood
+            assert reached == max(path)
+            assert path[-1] < reached
+    assert fell
+
+
+def test_a_modality_without_mass_is_read_against_the_prior() -> None:
+    rows = np.array([[0.9, 0.1], [0.9, 0.1]], np.float32)
+    state = em.make_state(rows, np.array([0.9, 0.1]), Layout((1, 1), np.array([1.0, 0.0]), per_modality=True))
+    np.testing.assert_allclose(state.lift, 1, rtol=1e-6)

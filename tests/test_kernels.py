@@ -185,3 +185,11 @@ def test_best_unseen_by_hand() -> None:
     kernels.best_unseen(scores, np.array([0, 1]), np.array([2], np.int32), allowed, 4, rows, values)
     assert rows.tolist() == [[1, 4, 0, -1]]
     assert values.tolist() == [[3, 3, 1, -np.inf]]
+
+
+def test_over_relaxation_of_a_probability_near_zero_stays_finite() -> None:
+    new, empty = np.empty((1, 2), np.float32), np.empty(1, bool)
+    for small in (1e-17, 1e-19, 1e-22, 1e-30):
+        old, counts = np.array([[small, 1]], np.float32), np.array([[1, 0]], np.float32)
+        kernels.maximize(counts, old, np.float32(1.99), np.full(2, 0.5, np.float32), new, empty)
+        np.testing.assert_allclose(new, [[1, 0]])

@@ -161,8 +161,8 @@ def make_state(embedding: np.ndarray, prior: np.ndarray, layout: Layout) -> Stat
         rows = slice(start, start + size)
         base = prior
         if layout.per_modality:
-            base = np.maximum(layout.mass[rows] @ embedding[rows], 1e-30)
-            base = (base / base.sum()).astype(np.float32) if base.sum() > 0 else prior
+            base = layout.mass[rows] @ embedding[rows]
+            base = (np.maximum(base, 1e-30) / base.sum()).astype(np.float32) if base.sum() > 0 else prior
         np.divide(embedding[rows], np.maximum(base, 1e-12), out=lift[rows])
         if layout.exponents and layout.exponents[number] != 1:
             np.power(lift[rows], np.float32(layout.exponents[number]), out=lift[rows])
@@ -218,8 +218,10 @@ def fit(
 ) -> Fit:
     """Maximize the likelihood from a random start.
 
-    A pass that over-relaxed and lost likelihood is taken back: the M-step is done again, plainly, from the better state.
-    Stops after n_passes, or when the likelihood per unit of weight gains less than `tolerance` in a pass.
+    A pass that over-relaxed and lost likelihood is taken back: the M-step is done again, plainly, from the better state; the
+    last one, which no E-step follows, is plain. Where a plain pass loses likelihood (it may in the localized E-step, and when
+    orders are mixed), the better state is the result. Stops after n_passes, or when the likelihood per unit of weight
+    gains less than `tolerance` in a pass.
     """
     state = initial_state(layout, n_topics, seed, shards[0].history)
     result = Fit(state)
@@ -229,26 +231,27 @@ def fit(
         statistics = e_step(shards, state)
         value = statistics.log_likelihood / statistics.weight
         before = best[1].log_likelihood / best[1].weight if best else -np.inf
-        fell = value < before
+        fell, stop = value < before, best is not None and value - before < tolerance
         row = {
             "pass": number,
             "log_likelihood": float(statistics.log_likelihood),
             "per_weight": float(value),
             "eta": float(eta),
-            "stepped_back": bool(fell and eta > 1.0),
+            "stepped_back": bool(fell and (eta > 1.0 or stop)),
             "degenerate_edges": statistics.n_degenerate,
         }
         result.history.append(row)
         if on_pass:
             on_pass(row)
-        if fell and eta > 1.0 and best:
+        if best and fell and eta > 1.0:
             eta = 1.0
             state, result.empty = m_step(best[0], best[1], layout)
             continue
-        if best and value - before < tolerance:
+        if best and stop:
+            state = best[0] if fell else state
             break
         best = (state, statistics)
-        eta = over_relaxation if number > 2 else 1.0
+        eta = over_relaxation if 2 < number < n_passes else 1.0
         state, result.empty = m_step(state, statistics, layout, eta)
     result.state = state
     return result

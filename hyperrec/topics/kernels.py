@@ -22,6 +22,7 @@ REORDER = {"reassoc", "contract", "nsz", "arcp"}
 # Below this share of an item's own product the difference "all minus own" has lost its digits: subtract term by term.
 CANCELLATION = np.float32(1.0 / 64.0)
 TINY = np.float32(1e-30)
+SMALL = np.float32(1e-18)  # (1 / SMALL)^1.99 is still a float32
 AHEAD = 4  # events between asking for a row and using it
 LINE = 16  # float32 in a cache line
 
@@ -193,8 +194,7 @@ def add_edges(
                 a = own_weight[e]
                 rest = amount - a
                 in_context = rest > 1e-6 * amount
-                if history_indptr[d + 1] > history_indptr[d] and not in_context:
-                    degenerate += 1  # nothing but this vertex: the context is p(t)
+                lost = history_indptr[d + 1] > history_indptr[d] and not in_context  # nothing but this vertex: context p(t)
                 row = lift[edges[e, 0]]
                 if in_context:
                     for t in range(n_topics):
@@ -232,13 +232,14 @@ def add_edges(
                         for t in range(n_topics):
                             posterior[t] = n * wide[t] / wide_z
                     else:  # the vertices share no topic: kept at p(t), and counted
-                        degenerate += 1
+                        lost = True
                         if in_context:
                             log_z = np.log(rest)
                         for t in range(n_topics):
                             posterior[t] = n * prior[t]
                 if in_context:
                     log_z -= np.log(rest)
+                degenerate += lost
                 log_likelihood += n * log_z
                 for t in range(n_topics):
                     totals_c[t] += posterior[t]
@@ -286,7 +287,7 @@ def maximize(n_vt, old, eta, fallback, new, empty):
         norm = np.float32(0)
         for t in range(n_topics):
             p = max(counts[t], np.float32(0)) / total
-            if eta != 1 and before[t] > TINY and p > 0:
+            if eta != 1 and before[t] > SMALL and p > 0:
                 p = before[t] * (p / before[t]) ** eta
             into[t] = p
             norm += p
