@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -14,7 +18,31 @@ from hyperrec.errors import DataError, HyperrecError
 if TYPE_CHECKING:
     import polars as pl
 
-app = App(name="hyperrec", version=__version__, help="Recommendations, neighbours and readable topics from logs.")
+ENDINGS = (".csv", ".parquet", ".json")
+
+app = App(
+    name="hyperrec",
+    version=__version__,
+    help="Recommendations, neighbours and readable topics from logs.",
+    suppress_keyboard_interrupt=False,
+)
+
+
+def _whole(_type: Any, tokens: Sequence[Any]) -> int:
+    """Cyclopts would round 2.5."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ValueError(f'expected a whole number, got "{tokens[0].value}".') from None
+
+
+def _known_ending(_type: Any, out: Path | None) -> None:
+    if out is not None and out.suffix not in ENDINGS:
+        raise ValueError(f"the ending must be one of {', '.join(ENDINGS)}.")
+
+
+Whole = Annotated[int, Parameter(converter=_whole)]
+Table = Annotated[Path | None, Parameter(validator=_known_ending)]
 
 
 @app.command
@@ -31,15 +59,17 @@ def fit(
     source: Path,
     *,
     out: Path = Path("hyperrec-model"),
-    topics: int = 200,
-    passes: int = 60,
+    topics: Whole = 200,
+    passes: Whole = 60,
     container: str = "user",
     edge: Annotated[list[str] | None, Parameter(help="edge type and weight, such as genre=0.1; repeat it")] = None,
-    seed: int = 0,
+    seed: Whole = 0,
 ) -> None:
     """Fit a model to a log: a schema by name or path, and the folder or file of the log."""
     import hyperrec as hr
+    from hyperrec.storage import check_target
 
+    check_target(out)
     edges = {name: _number(value, "--edge") for name, value in _pairs(edge, "--edge", "1").items()} or None
     graph = hr.read_logs(schema, source)
     print(graph, file=sys.stderr)
@@ -52,10 +82,10 @@ def recommend(
     model: Path,
     *,
     user: list[str],
-    k: int = 10,
+    k: Whole = 10,
     given: Annotated[list[str] | None, Parameter(help="context, such as hour=18; repeat it")] = None,
     keep_seen: bool = False,
-    out: Path | None = None,
+    out: Table = None,
 ) -> None:
     """The best items for users."""
     import hyperrec as hr
@@ -65,7 +95,7 @@ def recommend(
 
 
 @app.command
-def similar(model: Path, modality: str, ids: list[str], *, k: int = 10, out: Path | None = None) -> None:
+def similar(model: Path, modality: str, ids: list[str], *, k: Whole = 10, out: Table = None) -> None:
     """The nearest vertices of the same modality."""
     import hyperrec as hr
 
@@ -73,7 +103,7 @@ def similar(model: Path, modality: str, ids: list[str], *, k: int = 10, out: Pat
 
 
 @app.command
-def topics(model: Path, modality: str | None = None, *, k: int = 10, out: Path | None = None) -> None:
+def topics(model: Path, modality: str | None = None, *, k: Whole = 10, out: Table = None) -> None:
     """The vertices that each topic gives the highest probability."""
     import hyperrec as hr
 
@@ -96,10 +126,10 @@ def evaluate(
     *,
     by: str = "random",
     fraction: float = 0.2,
-    topics: int = 200,
-    passes: int = 60,
-    seed: int = 42,
-    out: Path | None = None,
+    topics: Whole = 200,
+    passes: Whole = 60,
+    seed: Whole = 42,
+    out: Table = None,
 ) -> None:
     """Split a log, fit to the one part and measure on the other."""
     import hyperrec as hr
@@ -116,11 +146,11 @@ def benchmark(
     source: Path | None = None,
     *,
     edge_type: str | None = None,
-    trials: int = 20,
-    min_item_edges: int = 1,
-    seed: int = 42,
+    trials: Whole = 20,
+    min_item_edges: Whole = 1,
+    seed: Whole = 42,
     only: Annotated[list[str] | None, Parameter(help="a model of the table; repeat it")] = None,
-    out: Path | None = None,
+    out: Table = None,
 ) -> None:
     """Tune hyperrec, ALS, EASE, item-kNN and popularity alike on a validation split; measure the best of each (extra: bench).
 
@@ -166,34 +196,57 @@ def _number(text: str, option: str) -> float:
 
 
 def _show(frame: pl.DataFrame, out: Path | None) -> None:
-    """A table on stdout (tab-separated), or a file by its ending."""
+    """A table on stdout (tab-separated), or a file by its ending, whole or not at all."""
     if out is None:
         sys.stdout.write(frame.write_csv(separator="\t", float_precision=6))
         return
-    if out.suffix == ".csv":
-        frame.write_csv(out)
-    elif out.suffix == ".parquet":
-        frame.write_parquet(out)
-    elif out.suffix == ".json":
-        frame.write_json(out)
-    else:
-        raise DataError(f"--out {out}: the ending must be .csv, .parquet or .json.")
+    content = io.BytesIO()
+    writers: Sequence[Any] = (frame.write_csv, frame.write_parquet, frame.write_json)
+    writers[ENDINGS.index(out.suffix)](content)
+    draft = out.with_name(f".{out.name}-{os.getpid()}")
+    try:
+        draft.write_bytes(content.getvalue())
+        draft.replace(out)
+    except OSError as error:
+        raise DataError(f"--out {out}: cannot be written: {error.strerror}.") from error
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: one line and exit code 2 for what the user can mend, 130 for Ctrl-C."""
     try:
-        app(arguments, exit_on_error=False, print_error=False)
+        _run(arguments)
     except CycloptsError as error:
         _leave(f"{' '.join(str(error).split())} See hyperrec --help.", 2)
     except HyperrecError as error:
         _leave(str(error), 2)
     except BrokenPipeError:
+        _drop_stdout()
         sys.exit(0)
     except OSError as error:
+        _drop_stdout()
         _leave(f"{error.filename or 'writing'}: {error.strerror}.", 2)
     except KeyboardInterrupt:
         _leave("interrupted; nothing was written.", 130)
+
+
+def _run(arguments: list[str] | None) -> None:
+    """Run a command; what stdout refuses is raised here, not when Python ends."""
+    if sys.stdout is None:  # the shell closed it
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        app(arguments, exit_on_error=False, print_error=False)
+    finally:
+        sys.stdout.flush()
+
+
+def _drop_stdout() -> None:
+    """What could not be written is not tried again at exit."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _leave(message: str, code: int) -> None:

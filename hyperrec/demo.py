@@ -17,6 +17,7 @@ from hyperrec.logs import read_logs
 from hyperrec.model import TopicModel
 from hyperrec.peers import ImplicitALS, Popularity
 from hyperrec.split import split
+from hyperrec.storage import check_target
 
 EDGES = {
     "bought": 1.0, "bought_at": 0.05, "department": 0.5, "brand": 0.5, "category": 0.5, "word": 0.5,
@@ -38,6 +39,7 @@ def run_demo(out: str | Path = "hyperrec-demo", *, n_topics: int = 100, n_passes
     Tables go to stdout, progress to stderr. Needs the extra `demo`.
     """
     start = time.perf_counter()
+    check_target(Path(out))
     graph = read_logs("complete-journey")
     print(graph, end="\n\n")
     train, test = split(graph, "bought", by="time", fraction=0.1)

@@ -104,8 +104,8 @@ def evaluate(
     ------
     DataError : the test split has no edges for any user. ModelError : k <= 0.
     """
-    lengths = sorted({k} if isinstance(k, int) else set(k))
-    if not lengths or lengths[0] <= 0:
+    lengths = sorted({*np.atleast_1d(k).tolist()})
+    if not lengths or not all(isinstance(one, int) and one > 0 for one in lengths):
         raise ModelError(f"k must be 1 or more, got {k}.")
     edge_type = edge_type or next(iter(test.edges), None)
     if edge_type is None:

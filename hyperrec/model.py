@@ -426,6 +426,8 @@ class TopicModel:
     def _context_lift(self, given: Mapping[str, Any] | None) -> np.ndarray:
         """Product of the lifts of the context's vertices, (T,); ones without a context."""
         product = np.ones(self.n_topics, np.float32)
+        if given is not None and not isinstance(given, Mapping):
+            raise ModelError(f"given is {{modality: id}}, such as {{'hour': 18}}; got {given!r}.")
         for modality, one in (given or {}).items():
             self._check_modality(modality)
             contexts = [m for m in self.offsets if m not in (self.item_modality, self.user_modality)]
@@ -569,7 +571,11 @@ def _normalized(rows: np.ndarray) -> np.ndarray:
 
 def _listed_ids(ids: Any) -> Sequence[Any]:
     """A list of ids; a single string or number becomes a list of one."""
-    return [ids] if isinstance(ids, (str, int, np.integer)) else list(ids)
+    if isinstance(ids, (str, int, np.integer)):
+        return [ids]
+    if not isinstance(ids, Iterable):
+        raise DataError(f"expected an id or a list of ids; got {ids!r}.")
+    return list(ids)
 
 
 def _as_frame(frame: Any) -> pl.DataFrame:

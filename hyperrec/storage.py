@@ -40,9 +40,9 @@ def save(model: TopicModel, folder: Path) -> Path:
     ------
     ModelError : the target holds anything but a model, or the disk refuses.
     """
+    check_target(folder)
     target = Path(os.path.realpath(folder))
     try:
-        _check_place(target, folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     except OSError as error:
@@ -63,19 +63,23 @@ def save(model: TopicModel, folder: Path) -> Path:
     return folder
 
 
-def _check_place(target: Path, named: Path) -> None:
-    """A model may be replaced, anything else is left alone."""
-    if not target.exists():
+def check_target(folder: Path) -> None:
+    """A model may be replaced, anything else is left alone. Raises ModelError where `save` would."""
+    if not folder.exists():
         return
-    if not target.is_dir():
-        raise ModelError(f"{named} is a file: it is left alone. Choose another folder.")
+    if not folder.is_dir():
+        raise ModelError(f"{folder} is a file: it is left alone. Choose another folder.")
     try:
-        replaced = {"config.json", *_read_config(target)["sha256"]}
+        replaced = {"config.json", *_read_config(folder)["sha256"]}
     except ModelError:
         replaced = set()
-    if foreign := sorted(path.name for path in target.iterdir() if path.name not in replaced):
+    try:
+        foreign = sorted(path.name for path in folder.iterdir() if path.name not in replaced)
+    except OSError as error:
+        raise ModelError(f"cannot write to {folder}: {_reason(error)}. Choose another folder.") from error
+    if foreign:
         raise ModelError(
-            f"{named} exists and holds what is not of a hyperrec model ({listed(foreign, most=3)}): it is left alone. "
+            f"{folder} exists and holds what is not of a hyperrec model ({listed(foreign, most=3)}): it is left alone. "
             "Choose another folder, or empty this one."
         )
 

@@ -45,8 +45,16 @@ class Vocabulary:
         Returns
         -------
         (n,) int32, -1 where the id is not in the vocabulary.
+
+        Raises
+        ------
+        DataError : an id that is neither a string nor an integer.
         """
         asked = pl.Series("id", ids if isinstance(ids, pl.Series) else list(ids), strict=False)
+        if asked.dtype.is_float():  # 3.0 is 3, 3.5 is nobody
+            asked = pl.select(pl.when(asked == asked.round()).then(asked)).to_series().cast(pl.Int64, strict=False)
+        elif not (asked.dtype.is_integer() or asked.dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null)):
+            raise DataError(f"a {self.modality} has a string or an integer for its id; got {asked[0]!r}.")
         if asked.dtype != self.ids.dtype:
             asked = asked.cast(self.ids.dtype, strict=False)
         rows = pl.DataFrame({"id": self.ids, "row": np.arange(len(self), dtype=np.int32)})

@@ -676,3 +676,12 @@ def test_citations_alone(form: dict[str, Any]) -> None:
     np.testing.assert_allclose(vectors(model.fold_in("item", new))[0], of_cited, rtol=1e-3, atol=1e-6)
     with pytest.raises(hr.DataError, match="histories need a column 'item#2'; the frame has user, item"):
         model.recommend(histories=pl.DataFrame({"user": ["new"], "item": ["p03"]}))
+
+
+def test_ids_and_contexts_of_a_wrong_kind(model: hr.TopicModel) -> None:
+    with pytest.raises(hr.DataError, match=r"expected an id or a list of ids; got 3\.5"):
+        model.recommend(users=3.5)  # type: ignore[arg-type]
+    with pytest.raises(hr.ModelError, match=r"given is \{modality: id\}.*got 'day'"):
+        model.recommend(["user-0"], given="day")  # type: ignore[arg-type]
+    with pytest.raises(hr.DataError, match="a user has a string or an integer for its id"):
+        model.explain(["user-1"], "film-3")

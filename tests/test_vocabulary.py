@@ -76,3 +76,15 @@ def test_length_words_and_equality() -> None:
     assert Vocabulary("film", FILMS.ids) != FILMS
     assert FILMS != NUMBERS
     assert FILMS != "item"
+
+
+def test_a_fraction_is_nobody_and_a_whole_float_is_its_integer() -> None:
+    numbers = Vocabulary("user", pl.Series([1, 2, 3]))
+    assert numbers.encode([3.5, 3.0, None, float("nan"), float("inf")]).tolist() == [-1, 2, -1, -1, -1]
+    assert Vocabulary("user", pl.Series(["1", "3"])).encode([3.5, 3.0]).tolist() == [-1, 1]
+
+
+@pytest.mark.parametrize("wrong", [["a"], {"id": 1}, object(), True, b"a"])
+def test_ids_that_are_no_ids(wrong: object) -> None:
+    with pytest.raises(hr.DataError, match=r"a user has a string or an integer for its id; got "):
+        Vocabulary("user", pl.Series(["a"])).encode([wrong])
