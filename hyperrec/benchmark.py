@@ -39,20 +39,20 @@ class Candidate:
 
 def _draw_topics(rng: np.random.Generator, n_items: int) -> dict[str, Any]:
     return {
-        "n_topics": min(int(rng.choice([100, 200, 400, 800, 1600])), n_items),
+        "n_topics": min(int(rng.choice([200, 400, 800, 1600, 3200])), n_items),
         "n_passes": int(rng.integers(20, 101)),
         "length_damping": round(float(rng.uniform(0, 0.5)), 3),
     }
 
 
 def _draw_als(rng: np.random.Generator, n_items: int) -> dict[str, Any]:
-    alpha = 10 ** rng.uniform(-0.5, 1.5)
+    alpha = 10 ** rng.uniform(0, 1.6)
     return {
         "factors": int(rng.choice([16, 32, 64, 128, 256])),
-        # what counts is its size beside alpha: drawn apart, most pairs of the two are far from any good one
-        "regularization": round(float(alpha * 10 ** rng.uniform(0, 1.5)), 3),
+        # what counts is its size beside alpha, about 10 on the data we know: drawn apart, most pairs are far from any good one
+        "regularization": round(float(alpha * 10 ** rng.uniform(0.5, 1.4)), 3),
         "alpha": round(float(alpha), 3),
-        "iterations": int(rng.integers(5, 31)),
+        "iterations": int(rng.integers(10, 31)),
     }
 
 
