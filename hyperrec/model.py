@@ -560,8 +560,9 @@ def _weights(table: pl.DataFrame, what: str) -> np.ndarray:
 
 
 def _shares(parts: pl.DataFrame, score: float, k: int) -> str:
-    """'name (60 %), name (30 %)' of the first k rows (name, contribution) that contribute anything."""
-    return ", ".join(f"{name} ({100 * value / score:.0f} %)" for name, value in parts.head(k).iter_rows() if value > 0)
+    """'name (60 %), name (30 %)' of the first k rows (name, contribution), but for those that are nothing beside the first."""
+    told = [(name, value) for name, value in parts.head(k).iter_rows() if value > 0.05 * parts["contribution"][0]]
+    return ", ".join(f"{name} ({100 * value / score:.0f} %)" for name, value in told)
 
 
 def _normalized(rows: np.ndarray) -> np.ndarray:

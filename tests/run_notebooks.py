@@ -1,6 +1,7 @@
 """Run every notebook from its first cell to its last: `python tests/run_notebooks.py [--write] [NAME ...]`.
 
-An error in a cell fails the run. `--write` stores the outputs in the notebooks, which must stay below 300 kB.
+An error in a cell fails the run. `--write` stores the outputs in the notebooks, which must stay below 300 kB, and the pictures
+that README shows in docs/.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from nbclient import NotebookClient
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 MAX_BYTES = 300_000
 CELL_SECONDS = 300
+SHOWN = {"02_transactions.ipynb": "topics-by-hour.svg"}
+"""Notebook -> the file in docs/ for its first picture."""
 
 
 def run(path: Path, *, write: bool) -> None:
@@ -34,6 +37,10 @@ def run(path: Path, *, write: bool) -> None:
     if write:
         notebook.metadata = {"kernelspec": notebook.metadata["kernelspec"], "language_info": {"name": "python"}}
         nbformat.write(notebook, path)
+        if path.name in SHOWN:
+            outputs = (output for cell in notebook.cells for output in cell.get("outputs", []))
+            pictures = (output.data["image/svg+xml"] for output in outputs if "image/svg+xml" in output.get("data", {}))
+            (FOLDER.parent / "docs" / SHOWN[path.name]).write_text(next(pictures), encoding="utf-8")
     if (size := path.stat().st_size) > MAX_BYTES:
         raise SystemExit(f"{path.name}: it may have {MAX_BYTES:,} bytes with its outputs, it has {size:,}; draw less.")
     print(f"{path.name}: ran in {time.perf_counter() - start:.1f} s, {size:,} bytes stored", flush=True)
