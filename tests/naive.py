@@ -87,6 +87,17 @@ def expected_in_context(shard: Edges, p: np.ndarray, prior: np.ndarray) -> Count
     return Counts(n_vt, n_t, log_likelihood, n_degenerate, weight.sum())
 
 
+def turned(lines: Sequence[np.ndarray], size: int) -> list[tuple[int, int, list[tuple[int, int]]]]:
+    """(block, vertex, [(line within the block, place of the entry in all the lines)]) of lines cut into blocks of `size`."""
+    found: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    at = 0
+    for d, line in enumerate(lines):
+        for v in line:
+            found.setdefault((d // size, int(v)), []).append((d % size, at))
+            at += 1
+    return [(block, v, found[block, v]) for block, v in sorted(found)]
+
+
 def maximize(n_vt: np.ndarray, old: np.ndarray, eta: float, fallback: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """p(t|v) = norm_t(p_old (p_em / p_old)^eta), p_em = norm_t(n_vt); the fallback where there are no counts."""
     n_vt, old = np.float64(n_vt), np.float64(old)

@@ -262,7 +262,7 @@ def cuts(shard: Shard, cut: int) -> Iterator[Shard]:
 
 
 def big_shards() -> tuple[list[Shard], Layout]:
-    """60,000 pairs, and as many edges of order 3, alone and in context, of 60 vertices: as many chunks as there may be."""
+    """60,000 pairs, and as many edges of order 3, alone and in context, of 60 vertices: many blocks and chunks."""
     rng = np.random.default_rng(11)
     n_edges, n_vertices, n_containers = 60_000, 60, 20_000
     containers = np.sort(rng.integers(n_containers, size=n_edges))
@@ -279,6 +279,7 @@ def big_shards() -> tuple[list[Shard], Layout]:
 @pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="one thread only")
 def test_the_number_of_threads_changes_no_bit() -> None:
     shards, layout = big_shards()
+    assert len(shards[0].blocks.slices) > 5
     assert all(len(em._bounds(one.indptr, 60, 7)) == em.MAX_CHUNKS + 1 for one in shards[1:])
     before, results = numba.get_num_threads(), []
     try:

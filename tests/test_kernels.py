@@ -9,8 +9,8 @@ import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperrec.topics import kernels
-from hyperrec.topics.em import Edges, History, Layout, Pairs, State, expected_counts, make_state
+from hyperrec.topics import em, kernels
+from hyperrec.topics.em import Blocks, Edges, History, Layout, Pairs, State, expected_counts, make_state
 from hyperrec.topics.statistics import Statistics
 
 examples = settings(max_examples=40, deadline=None, derandomize=True)
@@ -58,7 +58,9 @@ def test_edges_in_context_match_naive(problem: tuple[Edges, State]) -> None:
     assert_same(expected_counts(shard, state), naive.expected_in_context(shard, state.embedding, state.prior))
 
 
-def test_every_chunk_is_counted_once() -> None:
+@pytest.mark.parametrize("size", [1, 7, 64])
+def test_every_block_is_counted_once(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(em, "BLOCK", size)
     rng = np.random.default_rng(3)
     history, state = strategies.history_of(rng, 120, 5), strategies.state_of(rng, 5, 17, 0.3)
     pairs = Pairs(history, np.ones(120, np.float32))
@@ -66,6 +68,28 @@ def test_every_chunk_is_counted_once() -> None:
     assert_same(expected_counts(pairs, state), naive.expected_pairs(pairs, state.embedding, state.prior))
     wanted = naive.expected_symmetric(edges.vertices, edges.weight, state.embedding, state.prior)
     assert_same(expected_counts(edges, state), wanted)
+
+
+@examples
+@given(strategies.seeded(), st.integers(1, 5), st.integers(0, 12), st.integers(1, 6))
+def test_turned_blocks_match_naive(rng: np.random.Generator, size: int, n_lines: int, n_vertices: int) -> None:
+    lines = [rng.integers(n_vertices, size=rng.integers(5)) for _ in range(n_lines)]
+    vertices = np.concatenate([*lines, np.zeros(0)]).astype(np.int32)
+    indptr = np.cumsum([0, *map(len, lines)]).astype(np.int64)
+    weight = np.arange(len(vertices), dtype=np.float32)  # tells where an entry was
+    blocks = Blocks.of(History(indptr, vertices, weight), size)
+    wanted = naive.turned(lines, size)
+    found = []
+    for b, (first, stop) in enumerate(zip(blocks.groups[:, 0], blocks.groups[:, -1], strict=True)):
+        for r in range(first, stop):
+            at = slice(blocks.row_indptr[r], blocks.row_indptr[r + 1])
+            found.append((b, int(blocks.row_vertex[r]), list(zip(blocks.members[at], blocks.weight[at], strict=True))))
+    assert found == wanted
+    for bounds, last in ((blocks.slices, n_lines), (blocks.groups, len(blocks.row_vertex))):  # the parts are all of it, once
+        assert bounds[0, 0] == 0
+        assert bounds[-1, -1] == last
+        assert (np.diff(bounds.ravel()) >= 0).all()
+        assert (bounds[1:, 0] == bounds[:-1, -1]).all()
 
 
 @pytest.mark.parametrize("share", [1e2, 1e3, 1e4])

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from hyperrec.topics.statistics import Statistics
 
 MAX_CHUNKS = 8
 CHUNK_BYTES = 2**29  # all the chunks' tables together
+BLOCK = 2048  # containers whose sums the caches hold, at a few hundred topics
+PARTS = 32  # of a block, for the threads to share
 
 
 @dataclass(frozen=True)
@@ -38,11 +41,54 @@ class History:
 
 
 @dataclass(frozen=True)
+class Blocks:
+    """Histories, cut into blocks of containers, and the vertices of each block with the containers that hold them.
+
+    slices (B, P + 1), groups (B, P + 1): in each block, the containers and the rows that each part of the work takes; they
+    depend on the data alone, never on the threads. row_vertex (R,), row_indptr (R + 1,): the vertex of a row and where its
+    members begin. members (N,) int16: containers, counted from the block's first; weight (N,): that of the vertex in them.
+    """
+
+    slices: np.ndarray
+    groups: np.ndarray
+    row_vertex: np.ndarray
+    row_indptr: np.ndarray
+    members: np.ndarray
+    weight: np.ndarray
+
+    @classmethod
+    def of(cls, history: History, size: int) -> Blocks:
+        n_containers, n_entries = len(history.indptr) - 1, len(history.vertices)
+        firsts = np.append(np.arange(0, max(n_containers, 1), size), n_containers).astype(np.int64)
+        starts = np.zeros(len(firsts), np.int64)
+        vertex, indptr = np.empty(n_entries, np.int32), np.empty(n_entries + 1, np.int64)
+        members, weight = np.empty(n_entries, np.int16), np.empty(n_entries, np.float32)
+        n_vertices = int(history.vertices.max(initial=-1)) + 1
+        kernels.turn_blocks(
+            history.indptr, history.vertices, history.weight, firsts, n_vertices, starts, vertex, indptr, members, weight
+        )
+        vertex, indptr = vertex[: starts[-1]].copy(), indptr[: starts[-1] + 1].copy()
+        return cls(_cuts(history.indptr, firsts), _cuts(indptr, starts), vertex, indptr, members, weight)
+
+
+def _cuts(indptr: np.ndarray, firsts: np.ndarray) -> np.ndarray:
+    """(B, PARTS + 1) bounds of parts that have about equally many of the entries of lines firsts[b] to firsts[b + 1]."""
+    begin, end = indptr[firsts[:-1], None], indptr[firsts[1:], None]
+    cuts = np.searchsorted(indptr, begin + (end - begin) * np.arange(PARTS + 1) // PARTS).astype(np.int64)
+    cuts[:, 0], cuts[:, -1] = firsts[:-1], firsts[1:]
+    return np.asarray(np.clip(cuts, firsts[:-1, None], firsts[1:, None]))
+
+
+@dataclass(frozen=True)
 class Pairs:
     """A shard of (container, vertex) edges read in `Mean`: the histories are the edges. damping (D,) scales counts."""
 
     history: History
     damping: np.ndarray
+
+    @cached_property
+    def blocks(self) -> Blocks:
+        return Blocks.of(self.history, BLOCK)
 
 
 @dataclass(frozen=True)
@@ -117,27 +163,28 @@ def expected_counts(shard: Shard, state: State) -> Statistics:
     n_vertices, n_topics = state.lift.shape
     statistics = Statistics.empty(n_vertices, n_topics)
     history = shard.history
-    indptr = history.indptr if isinstance(shard, Pairs) else shard.indptr
-    bounds = _bounds(indptr, n_vertices, n_topics)
-    n_chunks = len(bounds) - 1
-    sums = np.zeros((n_chunks, n_vertices, n_topics), np.float32)
-    scores = np.zeros((n_chunks, 3))
     if isinstance(shard, Pairs):
+        blocks = shard.blocks
         own = np.einsum("vt,vt,t->v", state.lift, state.lift, state.prior).astype(np.float32)
-        back = np.zeros((n_chunks, n_vertices), np.float32)
+        size = int((blocks.slices[:, -1] - blocks.slices[:, 0]).max())
+        totals, amounts, scores = np.empty((size, n_topics), np.float32), np.empty(size), np.zeros((PARTS, 3))
         kernels.add_pairs_in_mean(
-            indptr, history.vertices, history.weight, shard.damping, state.lift, state.prior, own, bounds, sums, back, scores
-        )
-        kernels.merge_pairs(sums, back, state.lift, state.prior, statistics.n_vt)
+            history.indptr, history.vertices, history.weight, shard.damping,
+            blocks.slices, blocks.groups, blocks.row_vertex, blocks.row_indptr, blocks.members, blocks.weight,
+            state.lift, state.prior, own, totals, amounts, statistics.n_vt, scores,
+        )  # fmt: skip
         statistics.n_t[:] = statistics.n_vt.sum(axis=0, dtype=np.float64)
     else:
-        totals = np.zeros((n_chunks, n_topics))
+        bounds = _bounds(shard.indptr, n_vertices, n_topics)
+        n_chunks = len(bounds) - 1
+        sums, scores = np.zeros((n_chunks, n_vertices, n_topics), np.float32), np.zeros((n_chunks, 3))
+        n_t = np.zeros((n_chunks, n_topics))
         kernels.add_edges(
-            indptr, shard.vertices, shard.weight, shard.own_weight,
-            history.indptr, history.vertices, history.weight, state.lift, state.prior, bounds, sums, totals, scores,
+            shard.indptr, shard.vertices, shard.weight, shard.own_weight,
+            history.indptr, history.vertices, history.weight, state.lift, state.prior, bounds, sums, n_t, scores,
         )  # fmt: skip
         kernels.merge_chunks(sums, statistics.n_vt)
-        statistics.n_t[:] = totals.sum(axis=0)
+        statistics.n_t[:] = n_t.sum(axis=0)
     statistics.log_likelihood, degenerate, statistics.weight = scores.sum(axis=0)
     statistics.n_degenerate = int(degenerate)
     return statistics

@@ -4,8 +4,8 @@ Every kernel works on *lifts*, lift_vt = p(t|v) / p(t), and the prior p(t). In t
 
     p_te  ~  p(t) * prod_{v in e} lift_vt * context_t
 
-for every model of the family (see `topics.em`). The work is cut into chunks whose bounds depend on the data alone; each
-chunk adds to rows of its own, and `merge_chunks` adds the chunks in order: the number of threads changes no bit.
+for every model of the family (see `topics.em`). The work is cut into parts or chunks whose bounds depend on the data alone;
+each adds to rows of its own, and what several of them share is added in their order: the number of threads changes no bit.
 
 The flags let sums be reordered into vector lanes; nan and infinity keep their meaning.
 """
@@ -43,116 +43,157 @@ def _prefetch(typing_context, row, at):
     return types.void(row, types.intp), emit
 
 
+@njit(nogil=True, cache=True)
+def turn_blocks(indptr, vertices, weight, firsts, n_vertices, starts, row_vertex, row_indptr, members, turned_weight):
+    """Containers -> vertices, cut into blocks of containers, into vertex -> containers of the block.
+
+    indptr (D + 1,), vertices (N,), weight (N,): the histories; firsts (B + 1,): first container of each block. Row r of the
+    result is a vertex in a block; blocks follow one another, vertices ascend within a block. starts (B + 1,): first row of each
+    block; row_vertex (<= N,), row_indptr (<= N + 1,); members (N,): containers, counted from the block's first;
+    turned_weight (N,).
+    """
+    place = np.zeros(n_vertices, np.int64)
+    n_rows = 0
+    row_indptr[0] = 0
+    for block in range(starts.shape[0] - 1):
+        starts[block] = n_rows
+        first, stop = firsts[block], firsts[block + 1]
+        for j in range(indptr[first], indptr[stop]):
+            place[vertices[j]] += 1
+        at = indptr[first]
+        for v in range(n_vertices):
+            count = place[v]
+            if count > 0:
+                row_vertex[n_rows] = v
+                place[v] = at
+                at += count
+                n_rows += 1
+                row_indptr[n_rows] = at
+        for d in range(first, stop):
+            for j in range(indptr[d], indptr[d + 1]):
+                v = vertices[j]
+                members[place[v]] = d - first
+                turned_weight[place[v]] = weight[j]
+                place[v] += 1
+        for row in range(starts[block], n_rows):
+            place[row_vertex[row]] = 0
+    starts[-1] = n_rows
+
+
+@njit(nogil=True, fastmath=REORDER)
+def _add_term_by_term(total, row, query, a, n, rest, sums):
+    """The rare edge whose vertex is nearly all of its container: adds to sums, returns z, 0 where the others say nothing.
+
+    Then the context is p(t) and the posterior p(t|v). A function of its own: in the loop, it makes the common case slower.
+    """
+    n_topics = total.shape[0]
+    z = np.float32(0)
+    if rest > 0:
+        for t in range(n_topics):
+            other = total[t] - a * row[t]
+            if other > np.float32(1e-6) * total[t]:
+                z += query[t] * other
+    if z <= TINY:
+        for t in range(n_topics):
+            sums[t] += n
+        return np.float32(0)
+    scale = n / z
+    for t in range(n_topics):
+        other = total[t] - a * row[t]
+        if other > np.float32(1e-6) * total[t]:
+            sums[t] += scale * other
+    return z
+
+
 @njit(nogil=True, cache=True, parallel=True, fastmath=REORDER)
-def add_pairs_in_mean(indptr, vertices, weight, damping, lift, prior, own, bounds, sums, back, scores):
+def add_pairs_in_mean(
+    indptr, vertices, weight, damping, slices, groups, row_vertex, row_indptr, members, turned_weight, lift, prior, own, totals,
+    amounts, n_vt, scores,
+):  # fmt: skip
     """E-step of pairs (container, vertex) with the leave-one-out mean of the container's other vertices as context.
 
     indptr (D + 1,), vertices (N,) int32, weight (N,) float32: the histories, one row of CSR a container.
     damping (D,) float32 multiplies the weight of a container's edges in the counts, not in the mean.
+    slices, groups (B, P + 1): in each block, the containers and the rows that each of P parts of the work takes.
+    row_vertex (R,), row_indptr (R + 1,), members (N,), turned_weight (N,): the histories again, by vertex (`turn_blocks`).
     lift (V, T), prior (T,), own (V,) = sum_t prior_t lift_vt^2.
-    bounds (C + 1,): containers of each chunk.
-    sums (C, V, T), back (C, V): chunk totals, from which `merge_pairs` makes n_vt; zeros on entry.
-    scores (C, 3) float64: log-likelihood, edges without context, weight.
+    totals (size of a block, T) float32, amounts (size of a block,) float64: room to work in.
+    n_vt (V, T) float32, added to; scores (P, 3) float64: log-likelihood, edges without context, weight; zeros on entry.
 
-    With S = sum_j a_j lift_j and A = sum_j a_j, the context of j is (S - a_j lift_j) / (A - a_j), so both its product
-    with lift_j and its sum over containers are linear in S: a dot product and an addition per edge are all it takes.
+    With S = sum_j a_j lift_j and A = sum_j a_j, the context of v is (S - a_v lift_v) / (A - a_v), so both its product with
+    lift_v and its sum over containers are linear in S: a dot product and an addition per edge are all it takes. The sums S of
+    a block of containers stay in the cache while its vertices are gone through one by one, each reading and writing its
+    row of the tables once for all its containers of the block. A row belongs to one part, so parts never wait or race.
     """
     n_topics = lift.shape[1]
     last = len(vertices) - 1
-    for chunk in prange(bounds.shape[0] - 1):
-        sums_c = sums[chunk]
-        back_c = back[chunk]
-        total = np.empty(n_topics, np.float32)
-        query = np.empty(n_topics, np.float32)
-        log_likelihood = 0.0
-        alone = 0.0
-        mass = 0.0
-        product = 1.0  # of the z that share the weight `power`: one logarithm for many edges
-        power = np.float32(1)
-        for d in range(bounds[chunk], bounds[chunk + 1]):
-            begin, end = indptr[d], indptr[d + 1]
-            total[:] = 0
-            amount = 0.0
-            for j in range(begin, end):
-                a = weight[j]
-                amount += a
-                soon = lift[vertices[min(j + AHEAD, last)]]
-                for t in range(0, n_topics, LINE):
-                    _prefetch(soon, t)
-                row = lift[vertices[j]]
-                for t in range(n_topics):
-                    total[t] += a * row[t]
-            for t in range(n_topics):
-                query[t] = total[t] * prior[t]
-            for j in range(begin, end):
-                v = vertices[j]
-                a = weight[j]
-                n = np.float32(a * damping[d])
-                mass += n
-                rest = np.float32(amount - a)
-                soon = sums_c[vertices[min(j + AHEAD, last)]]
-                for t in range(0, n_topics, LINE):
-                    _prefetch(soon, t)
-                into = sums_c[v]
-                if rest <= 0 or end - begin == 1:  # no other vertex: the context is p(t), the posterior p(t|v)
-                    alone += 1
+    n_parts = slices.shape[1] - 1
+    for block in range(slices.shape[0]):
+        first = slices[block, 0]
+        for part in prange(n_parts):
+            for d in range(slices[block, part], slices[block, part + 1]):
+                total = totals[d - first]
+                total[:] = 0
+                amount = 0.0
+                for j in range(indptr[d], indptr[d + 1]):
+                    a = weight[j]
+                    amount += a
+                    soon = lift[vertices[min(j + AHEAD, last)]]
+                    for t in range(0, n_topics, LINE):
+                        _prefetch(soon, t)
+                    row = lift[vertices[j]]
                     for t in range(n_topics):
-                        into[t] += n
-                    continue
+                        total[t] += a * row[t]
+                amounts[d - first] = amount
+        for part in prange(n_parts):
+            query = np.empty(n_topics, np.float32)
+            sums = np.empty(n_topics, np.float32)
+            log_likelihood = 0.0
+            alone = 0.0
+            mass = 0.0
+            product = 1.0  # of the z that share the weight `power`: one logarithm for many edges
+            power = np.float32(1)
+            for r in range(groups[block, part], groups[block, part + 1]):
+                v = row_vertex[r]
                 row = lift[v]
-                z = np.float32(0)
                 for t in range(n_topics):
-                    z += query[t] * row[t]
-                mine = a * own[v]
-                z -= mine
-                if z > CANCELLATION * mine:
-                    scale = n / z
-                    back_c[v] += scale * a
-                    for t in range(n_topics):
-                        into[t] += scale * total[t]
-                else:
+                    query[t] = prior[t] * row[t]
+                    sums[t] = 0
+                back = np.float32(0)
+                square = own[v]
+                for j in range(row_indptr[r], row_indptr[r + 1]):
+                    d = members[j]
+                    total = totals[d]
+                    a = turned_weight[j]
+                    n = np.float32(a * damping[first + d])
+                    mass += n
+                    rest = np.float32(amounts[d] - a)
                     z = np.float32(0)
                     for t in range(n_topics):
-                        other = total[t] - a * row[t]
-                        if other > np.float32(1e-6) * total[t]:
-                            z += prior[t] * row[t] * other
-                    if z <= TINY:
-                        alone += 1
+                        z += query[t] * total[t]
+                    mine = a * square
+                    z -= mine
+                    if z > CANCELLATION * mine:
+                        scale = n / z
+                        back += scale * a
                         for t in range(n_topics):
-                            into[t] += n
-                        continue
-                    scale = n / z
-                    for t in range(n_topics):
-                        other = total[t] - a * row[t]
-                        if other > np.float32(1e-6) * total[t]:
-                            into[t] += scale * other
-                if n != power or not (1e-250 < product < 1e250):
-                    log_likelihood += power * np.log(product)
-                    product = 1.0
-                    power = n
-                product *= z / rest
-        scores[chunk, 0] = log_likelihood + power * np.log(product)
-        scores[chunk, 1] = alone
-        scores[chunk, 2] = mass
-
-
-@njit(nogil=True, cache=True, parallel=True)
-def merge_pairs(sums, back, lift, prior, n_vt):
-    """n_vt += prior_t lift_vt (sum_c sums_cvt - lift_vt sum_c back_cv), the chunks added in order in float64."""
-    n_chunks, n_vertices, n_topics = sums.shape
-    for v in prange(n_vertices):
-        b = 0.0
-        for c in range(n_chunks):
-            b += back[c, v]
-        total = np.zeros(n_topics, np.float64)
-        for c in range(n_chunks):
-            part = sums[c, v]
-            for t in range(n_topics):
-                total[t] += part[t]
-        row = lift[v]
-        into = n_vt[v]
-        for t in range(n_topics):
-            into[t] += max(0.0, prior[t] * row[t] * (total[t] - b * row[t]))
+                            sums[t] += scale * total[t]
+                    else:
+                        z = _add_term_by_term(total, row, query, a, n, rest, sums)
+                        if z <= TINY:
+                            alone += 1
+                            continue
+                    if n != power or not (1e-250 < product < 1e250):
+                        log_likelihood += power * np.log(product)
+                        product = 1.0
+                        power = n
+                    product *= z / rest
+                into = n_vt[v]
+                for t in range(n_topics):
+                    into[t] += max(np.float32(0), query[t] * (sums[t] - back * row[t]))
+            scores[part, 0] += log_likelihood + power * np.log(product)
+            scores[part, 1] += alone
+            scores[part, 2] += mass
 
 
 @njit(nogil=True, cache=True, parallel=True, fastmath=REORDER)
