@@ -132,13 +132,16 @@ def test_plain_em_never_loses_likelihood_in_the_symmetric_form(fit: Fit) -> None
 
 
 def test_tolerance_stops_early(fit: Fit, form: str) -> None:
-    runs = [fit(form, n_passes=100, tolerance=tolerance, over_relaxation=1).history for tolerance in (1e9, 1e-3, 1e-4)]
+    """Where the gains are small and no longer grow: the small gains of a random start, which grow, are no end."""
+    tolerances = (1e9, 1e-3, 1e-4)
+    runs = [fit(form, n_passes=100, tolerance=tolerance, over_relaxation=1).history for tolerance in tolerances]
     passes = [run.height for run in runs]
-    assert passes[0] == 2
-    assert passes[0] <= passes[1] < passes[2] < 100
-    gains = np.diff(runs[2]["per_weight"])
-    assert (gains[:-1] >= 1e-4).all()
-    assert gains[-1] < 1e-4
+    assert 2 < passes[0] < passes[1] < passes[2] < 100
+    for run, tolerance in zip(runs, tolerances, strict=True):
+        gains = np.diff(run["per_weight"])
+        small = (gains[1:] < tolerance) & (gains[1:] <= gains[:-1])
+        assert not small[:-1].any()
+        assert small[-1]
 
 
 def test_takes_frames_of_any_library(films: hr.Hypergraph, fit: Fit) -> None:
