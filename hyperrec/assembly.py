@@ -92,7 +92,7 @@ def assemble(
     n_rows, n_users = int(starts[-1]), len(graph.vocabulary(user))
 
     counts = np.zeros(n_rows)
-    mass = np.zeros(n_rows)
+    mass, whole = np.zeros(n_rows), np.zeros(n_rows)
     pairs: list[sp.coo_matrix] = []
     grouped: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     free: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
@@ -116,6 +116,7 @@ def assemble(
         if owners is None:
             free.setdefault(rows.shape[1], []).append((rows, weight))
             mass += _totals(rows, weight / rows.shape[1], n_rows)
+            whole += _totals(rows, weight, n_rows)
             companions -= set(one.modalities)
         elif len(others) == 1:
             companions -= set(one.modalities)
@@ -142,7 +143,11 @@ def assemble(
         rows, weight = (np.concatenate(part) for part in zip(*same_order, strict=True))
         shards.append(Edges.symmetric(rows, weight))
     exponents = tuple(context_exponent if expressed and m in companions else 1.0 for m in sizes)
-    layout = Layout(tuple(sizes.values()), mass, container is not None and not expressed, exponents)
+    phi_weight = None
+    if container is not None and not expressed:
+        phi_weight = whole
+        phi_weight[offsets[container] : offsets[container] + sizes[container]] = 0
+    layout = Layout(tuple(sizes.values()), mass, phi_weight, exponents)
     if user == item:  # no one is recommended to oneself
         seen = seen.maximum(sp.identity(n_users, np.float32, format="csr"))
     seen.sort_indices()

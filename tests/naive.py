@@ -125,17 +125,43 @@ def m_step(
 
 
 def lifts(
-    p: np.ndarray, prior: np.ndarray, sizes: Sequence[int], mass: np.ndarray, per_modality: bool, exponents: Sequence[float]
+    p: np.ndarray, prior: np.ndarray, sizes: Sequence[int], phi_weight: np.ndarray | None, exponents: Sequence[float]
 ) -> np.ndarray:
-    """lift_vt = (p(t|v) / p(t))^exponent; in container form phi_vt / p(v), phi_vt = p(t|v) p(v) / sum_u p(t|u) p(u)."""
+    """lift_vt = (p(t|v) / p(t))^exponent; of vertices with a phi_weight n_v: phi_vt / p(v).
+
+    phi_vt = p(t|v) n_v / sum_u p(t|u) n_u.
+    """
     p, lift, start = np.float64(p), np.empty(np.shape(p)), 0
     for size, exponent in zip(sizes, exponents or [1.0] * len(sizes), strict=True):
-        p_v = mass[start : start + size] / mass[start : start + size].sum()
-        totals = sum(p_v[i] * p[start + i] for i in range(size)) if per_modality else norm(np.float64(prior))
+        totals = norm(np.float64(prior))
+        if phi_weight is not None and phi_weight[start : start + size].sum() > 0:
+            p_v = phi_weight[start : start + size] / phi_weight[start : start + size].sum()
+            totals = sum(p_v[i] * p[start + i] for i in range(size))
         for v in range(start, start + size):
             lift[v] = (p[v] / totals) ** exponent
         start += size
     return lift
+
+
+def container_pass(
+    theta: np.ndarray,
+    phis: Sequence[np.ndarray],
+    shards: Sequence[tuple[np.ndarray, np.ndarray, Sequence[int], np.ndarray]],
+) -> tuple[np.ndarray, list[np.ndarray], float]:
+    """Container form: p_te = norm_t(theta_td prod phi_vt), theta_td = norm_t(n_td), phi_vt = norm_v(n_vt).
+
+    shards: containers (E,), vertices (E, h), their modalities (h,), weight (E,). Returns theta, phis and
+    sum n ln sum_t theta prod phi.
+    """
+    n_dt, n_vts, log_likelihood = np.zeros_like(theta), [np.zeros_like(phi) for phi in phis], 0.0
+    for containers, vertices, modalities, weight in shards:
+        for d, edge, n in zip(containers, vertices, np.float64(weight), strict=True):
+            joint = theta[d] * np.prod([phis[m][v] for m, v in zip(modalities, edge, strict=True)], axis=0)
+            log_likelihood += n * np.log(joint.sum())
+            n_dt[d] += n * joint / joint.sum()
+            for m, v in zip(modalities, edge, strict=True):
+                n_vts[m][v] += n * joint / joint.sum()
+    return n_dt / n_dt.sum(axis=1, keepdims=True), [n_vt / n_vt.sum(axis=0) for n_vt in n_vts], log_likelihood
 
 
 def plsa_pass(theta: np.ndarray, phi: np.ndarray, edges: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -83,14 +85,14 @@ def edges_in_context_and_states(draw: st.DrawFn) -> tuple[Edges, State]:
 
 @st.composite
 def layouts_and_edges(draw: st.DrawFn) -> tuple[Layout, Edges]:
-    """Edges with one vertex of each of 1 to 4 modalities, every vertex in some edge, and the container layout of them."""
+    """Edges with one vertex of each of 1 to 4 modalities, every vertex in some edge; the first modality holds the containers."""
     rng = draw(seeded())
     parts = draw(st.lists(st.integers(1, 6), min_size=1, max_size=4))
     n_edges = draw(st.integers(max(parts), 40))
     starts = np.cumsum([0, *parts[:-1]])
     columns = [start + rng.permutation(np.arange(n_edges) % size) for start, size in zip(starts, parts, strict=True)]
     edges = Edges.symmetric(np.stack(columns, axis=1).astype(np.int32), weights(rng, n_edges))
-    return Layout(tuple(parts), mass_of([edges], sum(parts)), per_modality=True), edges
+    return Layout(tuple(parts), mass_of([edges], sum(parts)), phi_weight_of([edges], parts)), edges
 
 
 def mass_of(shards: list[Edges], n_vertices: int) -> np.ndarray:
@@ -99,3 +101,12 @@ def mass_of(shards: list[Edges], n_vertices: int) -> np.ndarray:
     for shard in shards:
         np.add.at(mass, shard.vertices, np.float64(shard.weight)[:, None] / shard.vertices.shape[1])
     return mass
+
+
+def phi_weight_of(shards: list[Edges], sizes: Sequence[int]) -> np.ndarray:
+    """Weight of the edges of each vertex, but for those of the first modality: the containers'."""
+    weight = np.zeros(sum(sizes))
+    for shard in shards:
+        np.add.at(weight, shard.vertices, np.float64(shard.weight)[:, None])
+    weight[: sizes[0]] = 0
+    return weight

@@ -61,14 +61,14 @@ def test_rows_of_an_expressed_container() -> None:
     assert found.sizes == {"item": 3, "tag": 2}
     assert found.offsets == {"item": 0, "tag": 3}
     assert found.layout.sizes == (3, 2)
-    assert not found.layout.per_modality
+    assert found.layout.phi_weight is None
 
 
 @pytest.mark.parametrize("container", ["user", None])
 def test_rows_of_a_container_with_vectors(container: str | None) -> None:
     found = laid_out({"bought": BOUGHT, "tagged": TAGGED}, container=container, expressed=False)
     assert found.offsets == {"user": 0, "item": 2, "tag": 5}
-    assert found.layout.per_modality == (container is not None)
+    assert (found.layout.phi_weight is not None) == (container is not None)
     assert found.layout.exponents == (1, 1, 1)
     assert found.history.nnz == 0
 

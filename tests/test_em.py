@@ -102,20 +102,55 @@ def test_m_step_matches_naive_and_stays_on_the_simplex(problem: tuple[Edges, Sta
 
 @examples
 @given(strategies.seeded(), st.lists(st.integers(1, 5), min_size=1, max_size=4), st.booleans(), st.booleans())
-def test_make_state_matches_naive(rng: np.random.Generator, sizes: list[int], per_modality: bool, powers: bool) -> None:
-    """In container form phi = lift p(v) sums to one over the vertices of each modality."""
+def test_make_state_matches_naive(rng: np.random.Generator, sizes: list[int], container: bool, powers: bool) -> None:
+    """In container form phi = lift p(v) sums to one over the vertices of each modality but the first, the container's."""
     n_vertices = sum(sizes)
     embedding, prior = strategies.simplex_rows(rng, n_vertices, 4, 0.3), strategies.simplex_rows(rng, 1, 4, 0.0)[0]
     embedding[np.cumsum([0, *sizes[:-1]])] = 0.25
-    mass = np.float64(strategies.weights(rng, n_vertices))
+    weight = np.float64(strategies.weights(rng, n_vertices))
+    weight[: sizes[0]] = 0
     exponents = tuple(rng.choice([0.15, 1.0], len(sizes))) if powers else ()
-    state = make_state(embedding, prior, Layout(tuple(sizes), mass, per_modality, exponents))
-    wanted = naive.lifts(embedding, prior, sizes, mass, per_modality, exponents)
-    np.testing.assert_allclose(state.lift, wanted, rtol=1e-4)
-    if per_modality and not powers:
-        for rows in np.split(np.arange(n_vertices), np.cumsum(sizes)[:-1]):
-            phi = state.lift[rows] * (mass[rows] / mass[rows].sum())[:, None]
+    phi_weight = weight if container else None
+    state = make_state(embedding, prior, Layout(tuple(sizes), np.ones(n_vertices), phi_weight, exponents))
+    np.testing.assert_allclose(state.lift, naive.lifts(embedding, prior, sizes, phi_weight, exponents), rtol=1e-4)
+    if container and not powers:
+        np.testing.assert_allclose(state.lift[: sizes[0]] * state.prior, embedding[: sizes[0]], rtol=1e-4)
+        for rows in np.split(np.arange(n_vertices), np.cumsum(sizes)[:-1])[1:]:
+            phi = state.lift[rows] * (weight[rows] / weight[rows].sum())[:, None]
             np.testing.assert_allclose(phi.sum(axis=0), 1, rtol=1e-4)
+
+
+def test_container_form_of_several_edge_types_repeats_the_naive_steps() -> None:
+    """theta_td prod phi_vt for edges (d, item) and (d, item, hour) together, the likelihood up to sum n ln p(v)."""
+    rng = np.random.default_rng(8)
+    sizes = (5, 7, 3)  # containers, items, hours
+    users, items, hours = (np.concatenate([np.arange(n), rng.integers(n, size=50 - n)]) for n in sizes)
+    bought = items[::-1]
+    once, at_hour = strategies.weights(rng, 50), 0.3 * strategies.weights(rng, 50)
+    shards = [
+        Edges.symmetric(np.stack([users, 5 + bought], axis=1).astype(np.int32), once),
+        Edges.symmetric(np.stack([users, 5 + items, 12 + hours], axis=1).astype(np.int32), at_hour),
+    ]
+    weight = strategies.phi_weight_of(shards, sizes)
+    layout = Layout(sizes, strategies.mass_of(shards, sum(sizes)), weight)
+    state = em.initial_state(layout, 3, 0)
+    rows_of = (slice(5, 12), slice(12, 15))
+    p_item, p_hour = p_v = [weight[rows] / weight[rows].sum() for rows in rows_of]
+
+    def phi_of(state: State) -> list[np.ndarray]:
+        return [np.float64(state.lift[rows]) * p[:, None] for rows, p in zip(rows_of, p_v, strict=True)]
+
+    theta, phis = np.float64(state.embedding[:5]), phi_of(state)
+    apart = float(once @ np.log(p_item[bought]) + at_hour @ np.log(p_item[items] * p_hour[hours]))
+    naive_shards = [(users, bought[:, None], (0,), once), (users, np.stack([items, hours], axis=1), (0, 1), at_hour)]
+    for _ in range(6):
+        statistics = em.e_step(shards, state)
+        theta, phis, log_likelihood = naive.container_pass(theta, phis, naive_shards)
+        state, _ = m_step(state, statistics, layout)
+        np.testing.assert_allclose(statistics.log_likelihood, log_likelihood - apart, rtol=1e-5)
+        np.testing.assert_allclose(state.embedding[:5], theta, rtol=1e-3, atol=1e-5)
+        for found, wanted in zip(phi_of(state), phis, strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-5)
 
 
 def test_vertices_without_edges_are_put_at_prior() -> None:
@@ -383,7 +418,8 @@ def planted(form: str) -> tuple[Shard, Layout]:
         edges += np.array([0, 60], np.int32)
     shard = Edges.symmetric(edges, np.ones(len(edges), np.float32))
     sizes = (60, 60) if form == "container" else (60,)
-    return shard, Layout(sizes, strategies.mass_of([shard], sum(sizes)), per_modality=form == "container")
+    phi_weight = strategies.phi_weight_of([shard], sizes) if form == "container" else None
+    return shard, Layout(sizes, strategies.mass_of([shard], sum(sizes)), phi_weight)
 
 
 @pytest.mark.parametrize("form", ["symmetric", "container", "pairs"])
@@ -416,5 +452,5 @@ def test_a_plain_pass_that_loses_likelihood_ends_at_the_better_state() -> None:
 
 def test_a_modality_without_mass_is_read_against_the_prior() -> None:
     rows = np.array([[0.9, 0.1], [0.9, 0.1]], np.float32)
-    state = em.make_state(rows, np.array([0.9, 0.1]), Layout((1, 1), np.array([1.0, 0.0]), per_modality=True))
+    state = em.make_state(rows, np.array([0.9, 0.1]), Layout((1, 1), np.array([1.0, 0.0]), np.array([1.0, 0.0])))
     np.testing.assert_allclose(state.lift, 1, rtol=1e-6)

@@ -6,7 +6,8 @@ All models are one: with lift_vt = p(t|v) / p(t), an edge e has the posterior
     p(t|v) = norm_t( sum_{e ni v} n_e p_te ),   p(t) = norm_t( sum_e n_e p_te )                     (M-step)
 
 - symmetric hypergraph: no context; p(t) prod lift = p(t)^(1-h) prod p(t|v).
-- container form: the lift of a vertex is phi_vt / p(v), normalized by the topic totals of its own modality.
+- container form: the lift of a vertex is phi_vt / p(v), normalized by the topic totals of its own modality; that of the
+  container is p(t|d) / p(t), so that an edge has the posterior norm_t( p(t|d) prod phi_vt ).
 - localized E-step: the container has no row; the context is the mean lift of the other vertices of its history.
 """
 
@@ -129,14 +130,15 @@ class Layout:
     """Where the rows of the table belong.
 
     sizes: vertices of each modality, in the order of their rows. mass (V,) float64: weight of the edges of each vertex, an
-    edge's weight shared among its vertices. per_modality: topic totals are those of the modality (container form).
+    edge's weight shared among its vertices. phi_weight (V,): in the container form, the whole weight of the edges of each vertex
+    that is read as phi_vt = p(v|t), which sums to one over its modality; zeros for the container's vertices, read as p(t|v).
     exponents: the power of each modality's lifts, 1 for all by default; below 1 for contexts, which at full power would draw
     topics to themselves.
     """
 
     sizes: tuple[int, ...]
     mass: np.ndarray
-    per_modality: bool = False
+    phi_weight: np.ndarray | None = None
     exponents: tuple[float, ...] = ()
 
 
@@ -212,9 +214,9 @@ def make_state(embedding: np.ndarray, prior: np.ndarray, layout: Layout) -> Stat
     for number, size in enumerate(layout.sizes):
         rows = slice(start, start + size)
         base = prior
-        if layout.per_modality:
-            base = _sums(layout.mass[rows], embedding[rows])
-            base = (np.maximum(base, 1e-30) / base.sum()).astype(np.float32) if base.sum() > 0 else prior
+        if layout.phi_weight is not None and layout.phi_weight[rows].any():
+            base = _sums(layout.phi_weight[rows], embedding[rows])
+            base = (np.maximum(base, 1e-30) / base.sum()).astype(np.float32)
         np.divide(embedding[rows], np.maximum(base, 1e-12), out=lift[rows])
         if layout.exponents and layout.exponents[number] != 1:
             np.power(lift[rows], np.float32(layout.exponents[number]), out=lift[rows])
