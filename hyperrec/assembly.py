@@ -20,7 +20,7 @@ class Assembly:
     offsets: modality -> its first row in the table; sizes: modality -> number of rows. shards, layout: for `topics.em.fit`.
     history (D, V) CSR float32: weighted table rows of each container (an expressed container), tau included.
     seen (D, I) CSR float32: the items of each container. counts (V,): weight of the
-    edges of each vertex, tau included; for an item, of those that join it to users.
+    edges of each vertex, tau included; for an item, of those of the first type that joins it to users.
     """
 
     offsets: dict[str, int]
@@ -105,11 +105,11 @@ def assemble(
         if expressed and set(one.modalities) == {user} and one.order == 1:
             raise ModelError(f"edge type '{name}' holds nothing but the container '{user}': leave it out of edges=.")
         joins = one.modalities.count(user) > 1 if item == user else {user, item} <= set(one.modalities)
+        # how popular an item is, the type that says what an item is says alone: not its attributes, nor the same events again
+        leaves_out = None if joins and not seen.nnz else item
+        counts += _totals(_rows_of(one, [m for m in one.modalities if m != leaves_out], offsets), weight, n_rows)
         if joins:
             seen = seen.maximum(_met(one, user, item, seen.shape))
-            counts += _totals(_rows_of(one, one.modalities, offsets), weight, n_rows)
-        else:  # how popular an item is, its attributes do not say
-            counts += _totals(_rows_of(one, [m for m in one.modalities if m != item], offsets), weight, n_rows)
         owners, rows, others = _place(one, user if expressed else None, item, offsets)
         if owners is not None:
             weight = np.tile(weight, len(owners) // len(weight))
@@ -139,15 +139,14 @@ def assemble(
     for owners, rows, weight in grouped:
         shards.append(_in_context(owners, rows, weight * damping[owners], as_history, history))
         mass += _totals(rows[:, :1], weight * damping[owners], n_rows)
+        whole += _totals(rows, weight * damping[owners], n_rows)
     for same_order in free.values():  # types of one order are one shard: the E-step does not tell them apart
         rows, weight = (np.concatenate(part) for part in zip(*same_order, strict=True))
         shards.append(Edges.symmetric(rows, weight))
     exponents = tuple(context_exponent if expressed and m in companions else 1.0 for m in sizes)
-    phi_weight = None
-    if container is not None and not expressed:
-        phi_weight = whole
-        phi_weight[offsets[container] : offsets[container] + sizes[container]] = 0
-    layout = Layout(tuple(sizes.values()), mass, phi_weight, exponents)
+    as_phi = companions if expressed else set(sizes) - {container} if container is not None else set()
+    phi_weight = np.concatenate([whole[offsets[m] : offsets[m] + size] * (m in as_phi) for m, size in sizes.items()])
+    layout = Layout(tuple(sizes.values()), mass, phi_weight if as_phi else None, exponents)
     if user == item:  # no one is recommended to oneself
         seen = seen.maximum(sp.identity(n_users, np.float32, format="csr"))
     seen.sort_indices()

@@ -62,7 +62,7 @@ class TopicModel:
     over_relaxation : exponent of the M-step, 1 is plain EM; a pass that loses likelihood is taken back.
     length_damping : the edges of a container with total weight n count n^-length_damping, so that long histories do not rule.
     context_exponent : power of the lifts of modalities that only accompany (container, item) edges, such as hour or store; at 1
-        they draw topics to themselves and the lists suffer.
+        contexts that tell much the same (weekday, weekend) are counted as if each told something new.
 
     Raises
     ------

@@ -202,6 +202,38 @@ def test_exponents_are_below_one_for_those_who_only_accompany(frames: dict[str, 
     assert dict(zip(found.sizes, found.layout.exponents, strict=True)) == exponents
 
 
+def test_those_who_only_accompany_are_read_as_phi() -> None:
+    found = laid_out({"bought": BOUGHT, "at": AT, "tagged": TAGGED}, {"bought": 1.0, "at": 2.0, "tagged": 1.0}, length_damping=0.0)
+    of_hour = slice(found.offsets["hour"], found.offsets["hour"] + 2)
+    assert found.layout.phi_weight is not None
+    assert found.layout.phi_weight[of_hour].tolist() == [10, 2]  # night, noon
+    assert found.layout.phi_weight.sum() == 12
+
+
+@pytest.mark.parametrize("exponent", [0.15, 1.0])
+def test_companions_tell_of_the_topics_that_are_theirs_not_of_the_large_ones(exponent: float) -> None:
+    """Hours at which people buy alike have the lift 1 in every topic, though their edges are of one topic far more than all are."""
+    rng = np.random.default_rng(1)
+
+    def events(share: float) -> pl.DataFrame:
+        first = rng.random(4000) < share
+        user = np.where(first, rng.integers(30, size=4000), 30 + rng.integers(30, size=4000))
+        item = np.where(first, rng.integers(20, size=4000), 20 + rng.integers(20, size=4000))
+        return pl.DataFrame({"user": user, "item": item, "hour": rng.integers(3, size=4000)})
+
+    graph = hr.Hypergraph.from_frames(bought=events(0.2).drop("hour"), at=events(0.8))
+    model = hr.TopicModel(2, n_passes=20, context_exponent=exponent, edges={"bought": 1.0, "at": 1.0}).fit(graph, progress=False)
+    start = model.offsets["hour"]
+    np.testing.assert_allclose(model.state.lift[start : start + 3], 1, atol=0.1)
+
+
+@pytest.mark.parametrize("first", ["bought", "viewed"])
+def test_popularity_is_that_of_the_first_type_between_users_and_items(first: str) -> None:
+    frames = {"bought": BOUGHT, "viewed": VIEWED}
+    found = laid_out(frames, {first: 2.0, **{name: 1.0 for name in frames if name != first}})
+    assert found.counts.tolist() == {"bought": [4, 16], "viewed": [2, 2]}[first]  # jam, tea
+
+
 def test_mass_is_the_weight_of_all_edges_shared_among_their_vertices() -> None:
     symmetric = laid_out({"bought": BOUGHT, "tagged": TAGGED}, {"bought": 2.0, "tagged": 1.0}, container=None)
     ann, bob, jam, rye, tea, hot, sweet = symmetric.layout.mass

@@ -8,7 +8,8 @@ All models are one: with lift_vt = p(t|v) / p(t), an edge e has the posterior
 - symmetric hypergraph: no context; p(t) prod lift = p(t)^(1-h) prod p(t|v).
 - container form: the lift of a vertex is phi_vt / p(v), normalized by the topic totals of its own modality; that of the
   container is p(t|d) / p(t), so that an edge has the posterior norm_t( p(t|d) prod phi_vt ).
-- localized E-step: the container has no row; the context is the mean lift of the other vertices of its history.
+- localized E-step: the container has no row; the context is the mean lift of the other vertices of its history. Companions of
+  an edge (its hour, its store) enter as phi_ct / p(c): they say which topics are theirs, not which topics are large.
 """
 
 from __future__ import annotations
@@ -130,10 +131,10 @@ class Layout:
     """Where the rows of the table belong.
 
     sizes: vertices of each modality, in the order of their rows. mass (V,) float64: weight of the edges of each vertex, an
-    edge's weight shared among its vertices. phi_weight (V,): in the container form, the whole weight of the edges of each vertex
-    that is read as phi_vt = p(v|t), which sums to one over its modality; zeros for the container's vertices, read as p(t|v).
-    exponents: the power of each modality's lifts, 1 for all by default; below 1 for contexts, which at full power would draw
-    topics to themselves.
+    edge's weight shared among its vertices. phi_weight (V,): the whole weight of the edges of each vertex that is read as
+    phi_vt = p(v|t), which sums to one over its modality (all but the container in the container form, companions in the localized
+    E-step); zeros for vertices that are read as p(t|v). exponents: the power of each modality's lifts, 1 for all by default;
+    below 1 for companions, as several of them in one edge tell much the same.
     """
 
     sizes: tuple[int, ...]
