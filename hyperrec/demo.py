@@ -23,13 +23,15 @@ EDGES = {
     "bought": 1.0, "bought_at": 0.05, "department": 0.5, "brand": 0.5, "category": 0.5, "word": 0.5,
     "age": 0.05, "income": 0.05, "household_size": 0.05, "kids": 0.05,
 }  # fmt: skip
-LEANING = {
-    "age": "age", "income": "income", "household_size": "household_size", "kids": "kids", "day": "bought_at", "hour": "bought_at",
-}  # fmt: skip
-"""Modality -> the edge type that says to whom or when it belongs."""
+HOUSEHOLD = ("age", "income", "household_size", "kids")
+"""Who buys: edge types household x modality of the same name."""
+
+TIMES = ("day", "hour")
+"""When: modalities of the purchases themselves."""
 
 WORTH_SAYING = 1.2  # times more than on average
-COMMON = 0.03  # of a modality's edges; rarer vertices lean anywhere by chance
+COMMON = 0.03  # of the purchases; rarer vertices lean anywhere by chance
+CHUNK = 50_000  # purchases whose topics are held at once
 TRIALS = 6
 
 
@@ -65,7 +67,7 @@ def topic_table(model: TopicModel, graph: Hypergraph, *, n_topics: int) -> str:
     """The largest topics: their products by distinct labels, and the demographics and times that lean to them."""
     # p(v|t) alone shows milk everywhere: what a topic has above the average counts too
     tops = model.topics("product", k=100).sort(pl.col("probability") * pl.col("lift").sqrt(), descending=True, maintain_order=True)
-    leaning = [one for modality, edge_type in LEANING.items() for one in _leaning(model, graph, edge_type, modality)]
+    leaning = _leaning(model, graph)
     lines = ["The largest topics: what they sell, and who and when leans to them (times more than on average)"]
     for topic in np.argsort(-model.state.prior, kind="stable")[:n_topics]:
         mine = tops.filter(pl.col("topic") == topic)
@@ -77,19 +79,37 @@ def topic_table(model: TopicModel, graph: Hypergraph, *, n_topics: int) -> str:
     return "\n".join(lines)
 
 
-def _leaning(model: TopicModel, graph: Hypergraph, edge_type: str, modality: str) -> list[tuple[str, np.ndarray]]:
-    """(name of a vertex, its mean p(t|household) or p(t|product) over the mean of all) for the common vertices of a modality."""
-    edges = graph.edge_table(edge_type).frame
-    reader = "product" if "product" in edges.columns else "household"
-    vertices = edges[modality].to_numpy()
-    counts = np.bincount(vertices, minlength=len(graph.vocabulary(modality)))
-    shape = (len(counts), len(model.vocabularies[reader]))
-    joined = sp.csr_matrix((np.ones(len(vertices)), (vertices, edges[reader].to_numpy())), shape=shape)
-    total = joined @ model.embedding(reader)
-    mean = total.sum(axis=0) / counts.sum()
-    common = np.flatnonzero(counts >= COMMON * counts.sum())
-    ids = model.vocabularies[modality].ids
-    return [(f"{modality.replace('_', ' ')} {ids[int(v)]}", total[v] / counts[v] / mean) for v in common]
+def _leaning(model: TopicModel, graph: Hypergraph) -> list[tuple[str, np.ndarray]]:
+    """(name of a vertex, topics of the purchases made by such households or at such times over those of all purchases).
+
+    The topics of a purchase are p(t | household, product); vertices of a small share of the purchases are left out.
+    """
+    bought = graph.edge_table("bought_at").frame
+    households, products = bought["household"].to_numpy(), bought["product"].to_numpy()
+    vertices = {modality: bought[modality].to_numpy() for modality in TIMES}
+    for modality in HOUSEHOLD:
+        of_household = np.full(len(graph.vocabulary("household")), -1)
+        edges = graph.edge_table(modality).frame
+        of_household[edges["household"].to_numpy()] = edges[modality].to_numpy()
+        vertices[modality] = of_household[households]
+    # a last row gathers the purchases of households of which nothing is known
+    counts = {modality: np.zeros((len(graph.vocabulary(modality)) + 1, model.n_topics)) for modality in vertices}
+    of_households, of_products = model.embedding("household") / model.state.prior, model.embedding("product")
+    for start in range(0, bought.height, CHUNK):
+        chunk = slice(start, start + CHUNK)
+        topics = of_households[households[chunk]] * of_products[products[chunk]]
+        topics /= topics.sum(axis=1, keepdims=True)
+        for modality, rows in vertices.items():
+            owner = rows[chunk] % len(counts[modality])
+            owns = sp.csr_matrix((np.ones(len(owner)), (owner, np.arange(len(owner)))), (len(counts[modality]), len(owner)))
+            counts[modality] += owns @ topics
+    leaning = []
+    for modality, by_topic in counts.items():
+        known = by_topic[:-1]
+        share, ids = known.sum(axis=1) / by_topic.sum(), graph.vocabulary(modality).ids
+        lift = known / np.maximum(known.sum(axis=1, keepdims=True), 1e-30) / (known.sum(axis=0) / known.sum())
+        leaning += [(f"{modality.replace('_', ' ')} {ids[int(v)]}", lift[v]) for v in np.flatnonzero(share >= COMMON)]
+    return leaning
 
 
 def typical_household(model: TopicModel) -> Any:
