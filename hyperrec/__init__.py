@@ -16,9 +16,10 @@ from hyperrec.model import TopicModel, load
 from hyperrec.schema import LogSchema
 from hyperrec.split import split
 from hyperrec.topics.contexts import Mean
+from hyperrec.topics.simplex import maximize_on_simplices
 
 __version__ = "0.1.0"
 __all__ = [
     "DataError", "Hypergraph", "HyperrecError", "LogSchema", "Mean", "ModelError", "SchemaError", "TopicModel",
-    "evaluate", "load", "read_logs", "split",
+    "evaluate", "load", "maximize_on_simplices", "read_logs", "split",
 ]  # fmt: skip
