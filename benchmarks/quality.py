@@ -1,6 +1,6 @@
 """Quality, time and memory of hyperrec and its peers on one split, each tuned alike: what `hyperrec benchmark` does, for README.
 
-    python benchmarks/quality.py complete-journey [--trials 20]
+    python benchmarks/quality.py complete-journey [--trials 40]
     HYPERREC_DATA=FOLDER python benchmarks/quality.py movielens-100k movielens-1m
 
 Writes the block of that name in README.md.
@@ -23,7 +23,7 @@ MIN_ITEM_EDGES = {"complete-journey": 20}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="+")
-    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--seed", type=int, default=42)
     args = parser.parse_args()
     for name in args.names:

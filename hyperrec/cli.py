@@ -146,7 +146,7 @@ def benchmark(
     source: Path | None = None,
     *,
     edge_type: str | None = None,
-    trials: Whole = 20,
+    trials: Whole = 40,
     min_item_edges: Whole = 1,
     seed: Whole = 42,
     only: Annotated[list[str] | None, Parameter(help="a model of the table; repeat it")] = None,

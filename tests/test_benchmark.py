@@ -154,7 +154,7 @@ def test_from_the_log_to_the_table(films: hr.Hypergraph, capsys: pytest.CaptureF
     ("options", "error", "message"),
     [
         ({"trials": 0}, ModelError, "trials and min_item_edges must be 1 or more; got 0 and 1."),
-        ({"min_item_edges": 0}, ModelError, "trials and min_item_edges must be 1 or more; got 20 and 0."),
+        ({"min_item_edges": 0}, ModelError, "trials and min_item_edges must be 1 or more; got 40 and 0."),
         ({"only": ("popularity", "SVD")}, ModelError, f"no model is called 'SVD'; expected some of: {', '.join(NAMES)}."),
         ({"min_item_edges": 500}, DataError, "no item of 'watched' has 500 edges or more: nothing can be measured."),
         ({"fraction": 1}, DataError, "fraction must lie between 0 and 1, exclusive; got 1."),
