@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 import scipy.sparse as sp
 
 from hyperrec.errors import ModelError, did_you_mean, listed
 from hyperrec.hypergraph import EdgeArrays, Hypergraph
+from hyperrec.topics.contexts import NO_PLAN, Context, Ordered, Plan
 from hyperrec.topics.em import Edges, History, Layout, Pairs, Shard
+from hyperrec.vocabulary import Vocabulary
+
+NO_TIME = np.iinfo(np.int64).min
+
+
+class Positions(NamedTuple):
+    """Edges of containers: owners (E,), rows (E, h) of the other vertices, the item first, weight (E,), time (E,) or None."""
+
+    owners: np.ndarray
+    rows: np.ndarray
+    weight: np.ndarray
+    time: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -18,8 +33,8 @@ class Assembly:
     """A training problem.
 
     offsets: modality -> its first row in the table; sizes: modality -> number of rows. shards, layout: for `topics.em.fit`.
-    history (D, V) CSR float32: weighted table rows of each container (an expressed container), tau included.
-    seen (D, I) CSR float32: the items of each container. counts (V,): weight of the
+    history: the positions of each container (an expressed container), weights with tau; merged by vertex where the context knows
+    no order. seen (D, I) CSR float32: the items of each container. counts (V,): weight of the
     edges of each vertex, tau included; for an item, of those of the first type that joins it to users.
     """
 
@@ -27,7 +42,7 @@ class Assembly:
     sizes: dict[str, int]
     shards: list[Shard]
     layout: Layout
-    history: sp.csr_matrix
+    history: History
     seen: sp.csr_matrix
     counts: np.ndarray
 
@@ -76,11 +91,13 @@ def assemble(
     edges: Mapping[str, float],
     *,
     container: str | None,
-    expressed: bool,
+    context: Context | None,
     length_damping: float,
     context_exponent: float,
 ) -> Assembly:
     """Lay out the table, cut the edges into shards, and collect the histories."""
+    expressed = container is not None and context is not None
+    plan, in_order = (context.plan(), context.ordered) if context is not None else (NO_PLAN, False)
     arrays = {name: graph.to_arrays(name) for name in edges}
     user, item = roles(graph, edges, container)
     used = {modality for one in arrays.values() for modality in one.modalities}
@@ -93,8 +110,8 @@ def assemble(
 
     counts = np.zeros(n_rows)
     mass, whole = np.zeros(n_rows), np.zeros(n_rows)
-    pairs: list[sp.coo_matrix] = []
-    grouped: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    pairs: list[Positions] = []
+    grouped: list[Positions] = []
     free: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
     largest_tau = {"pairs": 0.0, "grouped": 0.0}
     seen = sp.csr_matrix((n_users, sizes[item]), dtype=np.float32)
@@ -111,35 +128,41 @@ def assemble(
         if joins:
             seen = seen.maximum(_met(one, user, item, seen.shape))
         owners, rows, others = _place(one, user if expressed else None, item, offsets)
-        if owners is not None:
-            weight = np.tile(weight, len(owners) // len(weight))
         if owners is None:
             free.setdefault(rows.shape[1], []).append((rows, weight))
             mass += _totals(rows, weight / rows.shape[1], n_rows)
             whole += _totals(rows, weight, n_rows)
             companions -= set(one.modalities)
-        elif len(others) == 1:
+            continue
+        times = len(owners) // len(weight)  # an edge of two friends is one of each
+        part = Positions(owners, rows, np.tile(weight, times), None if one.time is None else np.tile(one.time, times))
+        if len(others) == 1:
             companions -= set(one.modalities)
-            pairs.append(sp.coo_matrix((weight, (owners, rows[:, 0])), shape=(n_users, n_rows)))
+            pairs.append(part)
             largest_tau["pairs"] = max(largest_tau["pairs"], tau)
         else:
             companions -= {others[0]}
-            grouped.append((owners, rows, weight))
+            grouped.append(part)
             largest_tau["grouped"] = max(largest_tau["grouped"], tau)
-    history = _sum(pairs or [sp.coo_matrix((w, (d, r[:, 0])), shape=(n_users, n_rows)) for d, r, w in grouped], n_users, n_rows)
+    history, history_time = collect_history(pairs or grouped, context, n_users, n_rows)
+    history.importance = importance_of(context, graph.vocabulary(item), offsets[item], n_rows)[history.vertices]
     # lengths in units of tau: ten times all the taus is the same problem
-    lengths = np.asarray(history.sum(axis=1)).ravel() / (largest_tau["pairs"] or largest_tau["grouped"] or 1.0)
+    lengths = np.bincount(history.owners, history.weight, n_users) / (largest_tau["pairs"] or largest_tau["grouped"] or 1.0)
     damping = np.where(lengths > 0, np.maximum(lengths, 1e-12) ** -length_damping, 1.0).astype(np.float32)
-    as_history = History(history.indptr.astype(np.int64), history.indices.astype(np.int32), history.data)
     shards: list[Shard] = []
+    if pairs and not in_order and not plan.passes:
+        shards.append(Pairs(history, damping))
+    elif pairs:
+        place = np.arange(len(history.vertices)) - np.repeat(history.indptr[:-1], np.diff(history.indptr))
+        counted = history.weight * damping[history.owners]
+        shards.append(Edges(history.indptr, history.vertices[:, None], counted, place, history, plan))
     if pairs:
-        shards.append(Pairs(as_history, damping))
-        counted = as_history.weight * np.repeat(damping, np.diff(history.indptr))
-        mass += _totals(as_history.vertices[:, None], counted, n_rows)
-    for owners, rows, weight in grouped:
-        shards.append(_in_context(owners, rows, weight * damping[owners], as_history, history))
-        mass += _totals(rows[:, :1], weight * damping[owners], n_rows)
-        whole += _totals(rows, weight * damping[owners], n_rows)
+        mass += _totals(history.vertices[:, None], history.weight * damping[history.owners], n_rows)
+    for part in grouped:
+        counted = part.weight * damping[part.owners]
+        shards.append(_in_context(part._replace(weight=counted), history, history_time, plan))
+        mass += _totals(part.rows[:, :1], counted, n_rows)
+        whole += _totals(part.rows, counted, n_rows)
     for same_order in free.values():  # types of one order are one shard: the E-step does not tell them apart
         rows, weight = (np.concatenate(part) for part in zip(*same_order, strict=True))
         shards.append(Edges.symmetric(rows, weight))
@@ -194,22 +217,72 @@ def _totals(rows: np.ndarray, weight: np.ndarray, n_rows: int) -> np.ndarray:
     return sum((np.bincount(column, weight, n_rows) for column in rows.T), start=np.zeros(n_rows))
 
 
-def _sum(parts: list[sp.coo_matrix], n_users: int, n_rows: int) -> sp.csr_matrix:
-    """One CSR of all parts, repeated entries added, columns ascending."""
-    total = sp.csr_matrix((n_users, n_rows), dtype=np.float32)
-    for part in parts:
-        total = total + part.tocsr()
-    total.sum_duplicates()
-    total.sort_indices()
-    return total.astype(np.float32)
+def collect_history(
+    parts: Sequence[Positions], context: Context | None, n_users: int, n_rows: int
+) -> tuple[History, np.ndarray | None]:
+    """The positions of all containers, and their times where the context reads them in their order.
+
+    Without an order, the positions of one vertex are merged. What has no time comes first, as its rows stand.
+    """
+    if not parts or context is None:
+        return History.none(n_users), None
+    owners, vertices = np.concatenate([part.owners for part in parts]), np.concatenate([part.rows[:, 0] for part in parts])
+    weight = np.concatenate([part.weight for part in parts])
+    if not context.ordered:
+        total = sp.csr_matrix((weight.astype(np.float64), (owners, vertices)), shape=(n_users, n_rows))  # sums what repeats
+        total.sort_indices()
+        merged = total.astype(np.float32)
+        return History(merged.indptr.astype(np.int64), merged.indices.astype(np.int32), merged.data), None
+    time = np.concatenate([np.full(len(part.owners), NO_TIME) if part.time is None else part.time for part in parts])
+    order = np.lexsort((time, owners))
+    owners, time = owners[order], time[order]
+    starts = new_documents(owners, time, context)
+    return History.of(owners, vertices[order], weight[order], n_users, starts=starts), time
 
 
-def _in_context(
-    owners: np.ndarray, rows: np.ndarray, weight: np.ndarray, as_history: History, history: sp.csr_matrix
-) -> Edges:
-    """Edges of order above 2, grouped by container, each with the weight of its first vertex in the history."""
-    order = np.argsort(owners, kind="stable")
-    owners, rows, weight = owners[order], np.ascontiguousarray(rows[order]), weight[order].astype(np.float32)
-    indptr = np.searchsorted(owners, np.arange(history.shape[0] + 1)).astype(np.int64)
-    own = np.asarray(history[owners, rows[:, 0]]).ravel().astype(np.float32)
-    return Edges(indptr, rows, weight, own, as_history)
+def importance_of(context: Context | None, items: Vocabulary, offset: int, n_rows: int) -> np.ndarray:
+    """(V,) float32, the factor of each table row in contexts. Raises DataError for an unknown item."""
+    factor = np.ones(n_rows, np.float32)
+    if isinstance(context, Ordered) and context.importance:
+        factor[offset + items.rows(list(context.importance))] = list(context.importance.values())
+    return factor
+
+
+def new_documents(owners: np.ndarray, time: np.ndarray, context: Context) -> np.ndarray:
+    """(N,) bool: the positions that come after a pause of the context, in the order of owners and time."""
+    starts = np.zeros(len(owners), bool)
+    if isinstance(context, Ordered) and context.pause is not None and len(owners):
+        gap = np.diff(time.astype(np.float64))
+        starts[1:] = (gap > context.pause) & (time[:-1] != NO_TIME) & (np.diff(owners) == 0)
+    return starts
+
+
+def _in_context(part: Positions, history: History, time: np.ndarray | None, plan: Plan) -> Edges:
+    """Edges of order above 2, grouped by container, each with its place in the history."""
+    order = np.argsort(part.owners, kind="stable")
+    owners, rows, weight = part.owners[order], np.ascontiguousarray(part.rows[order]), part.weight[order].astype(np.float32)
+    indptr = np.searchsorted(owners, np.arange(len(history.indptr))).astype(np.int64)
+    place = _places(history, time, owners, rows[:, 0], None if part.time is None else part.time[order])
+    return Edges(indptr, rows, weight, place, history, plan)
+
+
+def _places(
+    history: History, history_time: np.ndarray | None, owners: np.ndarray, vertices: np.ndarray, time: np.ndarray | None
+) -> np.ndarray:
+    """(E,) the first position of the edge's vertex (at its time, where both have one) in its container's history.
+
+    Where there is none: of the first position that is not earlier; without times the number of positions.
+    """
+    keys = {"owner": (history.owners, owners), "vertex": (history.vertices, vertices)}
+    otherwise = np.diff(history.indptr)[owners]
+    if history_time is not None and time is not None:
+        moments = np.unique(np.concatenate([history_time, time]))
+        of_history, of_edges = np.searchsorted(moments, history_time), np.searchsorted(moments, time)
+        keys["moment"] = of_history, of_edges
+        later = np.searchsorted(history.owners * len(moments) + of_history, owners * len(moments) + of_edges)
+        otherwise = later - history.indptr[owners]
+    known, asked = (pl.DataFrame({name: both[side].astype(np.int64) for name, both in keys.items()}) for side in (0, 1))
+    known = known.with_columns(place=np.arange(known.height) - history.indptr[:-1][history.owners])
+    known = known.unique(list(keys), keep="first", maintain_order=True)
+    found = asked.join(known, on=list(keys), how="left", maintain_order="left")["place"]
+    return np.where(found.is_null().to_numpy(), otherwise, found.fill_null(0).to_numpy()).astype(np.int64)

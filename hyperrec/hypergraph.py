@@ -39,6 +39,11 @@ class EdgeTable:
         return "time" in self.frame.columns
 
 
+def as_numbers(time: pl.Series) -> np.ndarray:
+    """Times as int64: dates as seconds since 1970, integers as they are."""
+    return (time.dt.epoch("s") if time.dtype.is_temporal() else time).cast(pl.Int64).to_numpy()
+
+
 def vertex_columns(modalities: tuple[str, ...]) -> list[str]:
     """Column names of an edge table: the modality, and `modality#2` where it stands a second time."""
     seen: dict[str, int] = {}
@@ -51,11 +56,15 @@ def vertex_columns(modalities: tuple[str, ...]) -> list[str]:
 
 @dataclass(frozen=True)
 class EdgeArrays:
-    """One edge type as the engine takes it: vertices (E, h) int32, weight (E,) float32."""
+    """One edge type as the engine takes it: vertices (E, h) int32, weight (E,) float32, time (E,) int64 where there is one.
+
+    time counts seconds of dates, and what the log counts otherwise.
+    """
 
     modalities: tuple[str, ...]
     vertices: np.ndarray
     weight: np.ndarray
+    time: np.ndarray | None = None
 
     @property
     def order(self) -> int:
@@ -126,7 +135,8 @@ class Hypergraph:
             edges.frame.select(pl.col(edges.vertex_columns).cast(pl.Int32)).to_numpy().astype(np.int32, copy=False)
         )
         weight = np.ascontiguousarray(edges.frame["weight"].to_numpy().astype(np.float32, copy=False))
-        return EdgeArrays(edges.modalities, vertices.reshape(-1, edges.order), weight)
+        time = as_numbers(edges.frame["time"]) if edges.timed else None
+        return EdgeArrays(edges.modalities, vertices.reshape(-1, edges.order), weight, time)
 
     def with_edges(self, edges: Mapping[str, EdgeTable]) -> Hypergraph:
         """The same vertices with other edges."""

@@ -15,13 +15,15 @@ import polars as pl
 import scipy.sparse as sp
 from tqdm import tqdm
 
-from hyperrec.assembly import assemble, check_edges, roles
+from hyperrec.assembly import Positions, assemble, check_edges, collect_history, importance_of, roles
 from hyperrec.errors import DataError, ModelError, did_you_mean, listed
-from hyperrec.hypergraph import Hypergraph, vertex_columns
+from hyperrec.hypergraph import Hypergraph, as_numbers, vertex_columns
 from hyperrec.index import Index
 from hyperrec.logs import as_frame
+from hyperrec.logs.vertices import as_times
 from hyperrec.topics import em
-from hyperrec.topics.contexts import Mean
+from hyperrec.topics.contexts import Background, Context, Mean
+from hyperrec.topics.em import History
 from hyperrec.vocabulary import Vocabulary
 
 UNSEEN_ITEM = 0.1  # pseudo-count that lets an item without events be ranked by its attributes
@@ -54,7 +56,8 @@ class TopicModel:
     n_topics : number of topics T.
     container : the modality that owns histories (the users); None: every modality is treated alike (symmetric form).
     context : `Mean()`: containers have no parameters, they are read from their history, leaving out the vertex that is
-        predicted. None: containers have free vectors (container form, PLSA for pairs).
+        predicted. `Recency`, `TwoSided`, `Window`: read in their order. `Mixture`: in several ways, with learned shares
+        (`state.shares`). None: containers have free vectors (container form, PLSA for pairs).
     edges : edge type -> weight tau; all types of the graph with weight 1 when left out. The first type that joins the
         container to another modality says what an item is.
     seed : the random start; the same seed gives the same bits for any number of threads.
@@ -74,7 +77,7 @@ class TopicModel:
         n_topics: int = 200,
         container: str | None = "user",
         *,
-        context: Mean | None = Mean(),  # noqa: B008 -- frozen, without state
+        context: Context | None = Mean(),  # noqa: B008 -- frozen, without state
         edges: Mapping[str, float] | None = None,
         seed: int = 0,
         n_passes: int = 60,
@@ -90,8 +93,8 @@ class TopicModel:
         _check_number("length_damping", length_damping, 0, 1)
         _check_number("context_exponent", context_exponent, 0, 1)
         _check_number("over_relaxation", over_relaxation, 1, 1.99)
-        if context is not None and not isinstance(context, Mean):
-            raise ModelError(f"context must be hr.Mean() or None, got {context!r}.")
+        if context is not None and (not isinstance(context, Context) or isinstance(context, Background)):
+            raise ModelError(f"context must be hr.Mean(), hr.Recency(...), another context or None; got {context!r}.")
         if edges is not None and not isinstance(edges, Mapping):
             raise ModelError(f"edges must say edge type -> weight tau, such as {{'rated': 1.0}}; got {edges!r}.")
         self.n_topics, self.container, self.context = int(n_topics), container, context
@@ -112,6 +115,11 @@ class TopicModel:
         """True when containers are read from their histories instead of having vectors of their own."""
         return self.container is not None and self.context is not None
 
+    @property
+    def _reading(self) -> Context:
+        """How histories are read; those of new users also where containers have vectors of their own."""
+        return self.context or Mean()
+
     # ------------------------------------------------------------------------------------------------ fitting
 
     def fit(self, graph: Any, *, progress: bool | None = None) -> TopicModel:
@@ -126,7 +134,7 @@ class TopicModel:
         graph = _as_graph(graph)
         edges = check_edges(graph, self.edges, self.container)
         assembly = assemble(
-            graph, edges, container=self.container, expressed=self.expressed, length_damping=self.length_damping,
+            graph, edges, container=self.container, context=self.context, length_damping=self.length_damping,
             context_exponent=self.context_exponent,
         )  # fmt: skip
         n_vertices = sum(assembly.sizes.values())
@@ -152,7 +160,7 @@ class TopicModel:
         self.labels = {m: frame for m, frame in graph.labels.items() if m in self.vocabularies}
         self.offsets, self.sizes, self.counts = assembly.offsets, assembly.sizes, assembly.counts
         self.state, self.history = fit.state, pl.DataFrame(fit.history)
-        self.container_history, self.seen = assembly.history, assembly.seen
+        self.histories, self.seen = assembly.history, assembly.seen
         self.degenerate = {m: int(fit.empty[self._rows(m)].sum()) for m in self.sizes} if len(fit.empty) else {}
         self._forget_caches()
         self.fitted = True
@@ -210,7 +218,8 @@ class TopicModel:
         """The k best items for users, best first.
 
         users : ids of known users; all when neither users nor histories are given.
-        histories : frame of users never seen: a column of the user modality (or `user`), one of items (or `item`), maybe `weight`.
+        histories : frame of users never seen: a column of the user modality (or `user`), one of items (or `item`), maybe `weight`,
+            and `time` for a context that knows an order; without it the rows stand in their order.
         given : modality -> id, the context to recommend in, such as {"hour": 18}.
         filter_seen : leave out the items of the user's history. among, exclude : ids of items to choose from, or to leave out.
 
@@ -230,7 +239,8 @@ class TopicModel:
             ids, history = self._read_histories(histories)
             lifts = self._history_lifts(history)
             start = self.offsets[self.item_modality]
-            seen = history[:, start : start + self.sizes[self.item_modality]]
+            seen = history.matrix(len(self.state.lift))[:, start : start + self.sizes[self.item_modality]]
+            seen.sum_duplicates()
         else:
             vocabulary = self.vocabularies[self.user_modality]
             rows = vocabulary.rows(_listed_ids(users)) if users is not None else np.arange(len(vocabulary))
@@ -309,6 +319,44 @@ class TopicModel:
         sentence += f": because of {because}" if because else ""
         sentence += f"; through {through}." if through else ": they share no topic."
         return Explanation(user, item, score, history, topics, sentence)
+
+    def positions(self, user: Any = None, *, history: Any = None) -> pl.DataFrame:
+        """The five topic vectors of each position of a history, in the order in which the context reads it.
+
+        user : id of a known user; or history : frame of a new one, as `recommend(histories=...)` takes it.
+
+        Returns
+        -------
+        frame position from 1, modality, id, and five vectors (T float32, each sums to one): context_free p(t|w_i); left and right,
+        the contexts of what comes before and after alone; context theta_i, in which the model reads the position; contextual
+        p(t|C_i, w_i). A context of nothing is p(t). Slides: "Analogy of the localized E-step with the transformer".
+
+        Raises
+        ------
+        DataError : an unknown id. ModelError : containers have vectors of their own (context=None).
+        """
+        self._fitted()
+        if not self.expressed:
+            raise ModelError("positions are read by a model with a context; this one has vectors of its own for its containers.")
+        if (user is None) == (history is None):
+            raise ModelError("positions takes the id of a user, or history= of a new one.")
+        if history is not None:
+            ids, read = self._read_histories(history)
+            if len(ids) != 1:
+                raise DataError(f"positions reads the history of one user; got {len(ids)}.")
+        else:
+            read = self.histories.take(self.vocabularies[self.user_modality].rows([user]))
+        plan, prior = self._reading.plan(), self.state.prior
+        word = self.state.lift[read.vertices]
+        left, right = (em.contexts_of(read, plan.one_sided(left=side), self.state)[0][:-1] for side in (True, False))
+        context = em.contexts_of(read, plan, self.state)[0][:-1]
+        joint = word * context * prior
+        joint[joint.sum(axis=1) <= 0] = prior
+        vectors = {"context_free": word, "left": left, "right": right, "context": context, "contextual": joint / prior}
+        named = self._named_rows(read.vertices, np.zeros(len(word))).select("modality", "id")
+        kind = pl.Array(pl.Float32, self.n_topics)
+        columns = {name: pl.Series(_normalized(lift * prior), dtype=kind) for name, lift in vectors.items()}
+        return named.with_columns(**columns).with_row_index("position", offset=1)
 
     def fold_in(self, modality: str, frame: Any) -> pl.DataFrame:
         """Embeddings of vertices that were not in training, from what is known of them; nothing is refitted.
@@ -397,12 +445,15 @@ class TopicModel:
         """Total weight of the edges of each vertex."""
         if self._has_rows(modality):
             return self.counts[self._rows(modality)]
-        return np.asarray(np.ravel(self.container_history.sum(axis=1)), dtype=np.float64)
+        return np.bincount(self.histories.owners, self.histories.weight, len(self.vocabularies[modality]))
 
-    def _history_lifts(self, history: sp.csr_matrix) -> np.ndarray:
-        """Mean lift of each row of a (n, V) history; 1 (that is, p(t)) where it is empty."""
-        amount = np.asarray(history.sum(axis=1)).ravel()
-        lifts = np.asarray(history @ self.state.lift, dtype=np.float32)
+    def _history_lifts(self, histories: History) -> np.ndarray:
+        """Lifts of the contexts of what comes after the histories, (D, T) float32; 1 (that is, p(t)) where there is none."""
+        if self._reading.ordered or self._reading.passes:
+            return em.contexts_after(histories, self._reading.plan(), self.state)
+        matrix = histories.matrix(len(self.state.lift))
+        amount = np.asarray(matrix.sum(axis=1)).ravel()
+        lifts = np.asarray(matrix @ self.state.lift, dtype=np.float32)
         lifts /= np.maximum(amount, 1e-30)[:, None].astype(np.float32)
         lifts[amount == 0] = 1
         return lifts
@@ -412,13 +463,16 @@ class TopicModel:
         if self._has_rows(self.user_modality):
             start = self.offsets[self.user_modality]
             return np.asarray(self.state.lift[start + rows])
-        return self._history_lifts(self.container_history[rows])
+        return self._history_lifts(self.histories.take(rows))
 
     def _contributions(self, user_row: int, lifts: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Table rows of a user's history, and what each adds to the product of the user's lifts with an item's vector (T,)."""
         if self.expressed:
-            history = self.container_history[user_row]
-            return history.indices, (self.state.lift[history.indices] @ vector) * history.data
+            history, plan = self.histories.take(np.array([user_row])), self._reading.plan()
+            _, values = em.contexts_of(history, plan, self.state)
+            added = em.weights_after(history, plan, self.state) * (values @ vector)
+            rows, places = np.unique(history.vertices, return_inverse=True)
+            return rows, np.bincount(places, added, len(rows))
         rows = self.offsets[self.item_modality] + self.seen[user_row].indices
         posterior = _normalized(self.state.lift[rows] * lifts * self.state.prior)  # p(t | user, item): what p(t|user) is made of
         return rows, posterior @ (vector / self.state.prior)
@@ -466,8 +520,8 @@ class TopicModel:
             seen = seen.sorted_indices()
         return self._item_index.search_unseen(queries, seen.indptr, seen.indices.astype(np.int32), k, allowed=allowed)
 
-    def _read_histories(self, frame: Any) -> tuple[pl.Series, sp.csr_matrix]:
-        """(ids of the new users, their history (n, V)) of a frame with a user column and columns of other modalities."""
+    def _read_histories(self, frame: Any) -> tuple[pl.Series, History]:
+        """(ids of the new users, their histories) of a frame with a column of users and one of items."""
         table = _as_frame(frame)
         user, item = vertex_columns((self.user_modality, self.item_modality))
         if self.user_modality != self.item_modality:
@@ -486,9 +540,18 @@ class TopicModel:
         users = table.select(pl.col(user).alias("id")).join(at, on="id", how="left", maintain_order="left")["row"]
         weight = _weights(table, "histories")
         rows = self.offsets[self.item_modality] + self.vocabularies[self.item_modality].rows(table[item])
-        history = sp.csr_matrix((weight, (users.to_numpy(), rows)), shape=(len(ids), len(self.state.lift)), dtype=np.float32)
-        history.sum_duplicates()
-        return ids, history
+        owners, time = users.to_numpy(), None
+        if "time" in table.columns:
+            time = as_numbers(as_times(table["time"], "histories"))
+        part = Positions(owners, rows[:, None], weight, time)
+        return ids, self._histories_of(part, len(ids))
+
+    def _histories_of(self, part: Positions, n_users: int) -> History:
+        history, _ = collect_history([part], self._reading, n_users, len(self.state.lift))
+        items = self.vocabularies[self.item_modality]
+        factor = importance_of(self._reading, items, self.offsets[self.item_modality], len(self.state.lift))
+        history.importance = factor[history.vertices]
+        return history
 
     def _tau(self, *modalities: str) -> float:
         """Weight of the first fitted edge type between modalities; 1 when there is none."""

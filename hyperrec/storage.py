@@ -19,8 +19,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from hyperrec.errors import ModelError, listed
-from hyperrec.topics.contexts import Mean
-from hyperrec.topics.em import State
+from hyperrec.topics.contexts import from_json
+from hyperrec.topics.em import History, State
 from hyperrec.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 FORMAT = "hyperrec-model"
 VERSION = 1
+HISTORY = ("indptr", "vertices", "weight", "importance", "starts")
 PARAMETERS = ("n_topics", "container", "edges", "seed", "n_passes", "tolerance", "over_relaxation", "length_damping",
               "context_exponent")  # fmt: skip
 
@@ -89,14 +90,12 @@ def _write(model: TopicModel, folder: Path) -> None:
         "embedding": model.state.embedding,
         "prior": model.state.prior,
         "lift": model.state.lift,
+        "shares": model.state.shares,
         "counts": model.counts,
     }
-    for name, matrix in (("history", model.container_history), ("seen", model.seen)):
-        arrays[f"{name}.indptr"], arrays[f"{name}.indices"], arrays[f"{name}.data"] = (
-            matrix.indptr.astype(np.int64),
-            matrix.indices.astype(np.int32),
-            matrix.data.astype(np.float32),
-        )
+    arrays |= {f"history.{name}": getattr(model.histories, name) for name in HISTORY}
+    seen = model.seen
+    arrays |= {"seen.indptr": seen.indptr.astype(np.int64), "seen.indices": seen.indices.astype(np.int32), "seen.data": seen.data}
     save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / "arrays.safetensors")
     files = ["arrays.safetensors"]
     modalities = list(model.vocabularies)
@@ -112,7 +111,7 @@ def _write(model: TopicModel, folder: Path) -> None:
         "format": FORMAT,
         "version": VERSION,
         "parameters": {name: getattr(model, name) for name in PARAMETERS},
-        "context": "mean" if model.context else None,
+        "context": model.context.as_json() if model.context else None,
         "user_modality": model.user_modality,
         "item_modality": model.item_modality,
         "modalities": modalities,
@@ -144,10 +143,9 @@ def load(folder: Path) -> TopicModel:
         if _read(folder / name, _digest) != digest:
             raise ModelError(f"{folder / name} is not what was saved (truncated or edited). Save or copy the model again.")
     try:
-        context = Mean() if config["context"] == "mean" else None
-        model = TopicModel(**config["parameters"], context=context)
+        model = TopicModel(**config["parameters"], context=from_json(config["context"]))
         arrays = _read(folder / "arrays.safetensors", load_file)
-        model.state = State(arrays["embedding"], arrays["prior"], arrays["lift"])
+        model.state = State(*(arrays[name] for name in ("embedding", "prior", "lift", "shares")))
         model.counts = arrays["counts"]
         model.user_modality, model.item_modality = config["user_modality"], config["item_modality"]
         model.offsets, model.sizes = config["offsets"], config["sizes"]
@@ -160,12 +158,9 @@ def load(folder: Path) -> TopicModel:
             if f"labels-{number}.parquet" in config["sha256"]:
                 model.labels[modality] = _read(folder / f"labels-{number}.parquet", _table)
         model.history = _read(folder / "history.parquet", _table)
-        n_users = len(model.vocabularies[model.user_modality])
-        shapes = {"history": len(model.counts), "seen": len(model.vocabularies[model.item_modality])}
-        model.container_history, model.seen = (
-            sp.csr_matrix(tuple(arrays[f"{name}.{part}"] for part in ("data", "indices", "indptr")), shape=(n_users, width))
-            for name, width in shapes.items()
-        )
+        model.histories = History(*(arrays[f"history.{name}"] for name in HISTORY))
+        shape = len(model.vocabularies[model.user_modality]), len(model.vocabularies[model.item_modality])
+        model.seen = sp.csr_matrix(tuple(arrays[f"seen.{name}"] for name in ("data", "indices", "indptr")), shape=shape)
     except (KeyError, TypeError, ValueError, PolarsError) as error:
         raise ModelError(f"{folder}: config.json does not fit the files beside it ({error}). Save the model again.") from error
     model._forget_caches()

@@ -7,17 +7,20 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hyperrec.topics import kernels
+from hyperrec.topics.contexts import Plan
 from hyperrec.topics.em import Edges, History, Pairs
 
 
 class Counts(NamedTuple):
-    """n_vt (V, T), n_t (T,), log-likelihood, number of degenerate edges, weight."""
+    """n_vt (V, T), n_t (T,), log-likelihood, number of degenerate edges, weight, weight that each context explained."""
 
     n_vt: np.ndarray
     n_t: np.ndarray
     log_likelihood: float
     n_degenerate: int
     weight: float
+    shares: np.ndarray | None = None
 
 
 def norm(x: np.ndarray) -> np.ndarray:
@@ -68,23 +71,82 @@ def expected_symmetric(vertices: np.ndarray, weight: np.ndarray, p: np.ndarray, 
     return Counts(n_vt, n_t, log_likelihood, n_degenerate, weight.sum())
 
 
-def expected_in_context(shard: Edges, p: np.ndarray, prior: np.ndarray) -> Counts:
-    """E-step of hyperedges in context: p_te = norm_t(theta_t prod_{v in e} p(t|v) / p(t)), theta_t = p(t) without others."""
+def alphas(
+    kind: int, params: np.ndarray, lags: np.ndarray, weight: np.ndarray, factor: np.ndarray, starts: np.ndarray
+) -> np.ndarray:
+    """alpha(u|i) (n + 1, n) of the positions i of a container and of a new one after them; rows sum to one, or are zeros."""
+    n, h = len(weight), len(lags) // 2
+    document = np.append(np.cumsum(starts), np.cumsum(starts)[-1:])
+    alpha = np.zeros((n + 1, n))
+    for i in range(n + 1):
+        if kind == kernels.MEAN:
+            alpha[i] = [weight[u] * factor[u] if u != i else 0 for u in range(n)]
+        elif kind == kernels.WINDOW:
+            near = [u for u in range(n) if 0 < abs(u - i) <= h and document[u] == document[i]]
+            alpha[i, near] = [weight[u] * factor[u] * lags[h + u - i - (u > i)] for u in near]
+        elif kind == kernels.AVERAGES:
+            left, right = np.zeros(n), np.zeros(n)
+            for side, gamma, order in ((left, params[0], range(i - 1, -1, -1)), (right, params[1], range(i + 1, n))):
+                gammas = {u: min(gamma * factor[u], 1.0) for u in order if document[u] == document[i]}
+                counted = [u for u in gammas if gammas[u] > 0]
+                for nearer, u in enumerate(counted):  # from the nearest to the farthest, whose gamma is 1
+                    farthest = u == counted[-1]
+                    side[u] = (1.0 if farthest else gammas[u]) * np.prod([1 - gammas[v] for v in counted[:nearer]])
+            both = left.any() and right.any() and 0 < params[2] < 1
+            alpha[i] = params[2] * left + (1 - params[2]) * right if both else left * (params[2] > 0) + right * (params[2] < 1)
+    return alpha / np.maximum(alpha.sum(axis=1, keepdims=True), 1e-300)
+
+
+def context_vectors(
+    history: History, d: int, plan: Plan, shares: np.ndarray, p: np.ndarray, prior: np.ndarray
+) -> tuple[list[np.ndarray | None], np.ndarray, list[list[np.ndarray | None]]]:
+    """theta of the n positions of a container and of a new one (None: no context), what was averaged (n, T), theta by context."""
+    at = slice(history.indptr[d], history.indptr[d + 1])
+    vertices, weight = history.vertices[at], np.float64(history.weight[at])
+    n, x = len(vertices), p[vertices]
+    for number in range(plan.passes + 1):
+        parts: list[list[np.ndarray | None]] = []
+        for kind, params, lags in zip(plan.kinds, np.float64(plan.params), np.float64(plan.lags), strict=True):
+            if kind == kernels.BACKGROUND:
+                parts.append([prior] * (n + 1))
+                continue
+            alpha = alphas(kind, params, lags, weight, np.float64(history.importance[at]), history.starts[at])
+            parts.append([row @ x if row.any() else None for row in alpha])
+        thetas: list[np.ndarray | None] = []
+        for i in range(n + 1):
+            told = [(a, part[i]) for a, part in zip(shares, parts, strict=True) if part[i] is not None and a > 0]
+            thetas.append(sum(a * theta for a, theta in told) / sum(a for a, _ in told) if told else None)
+        if number < plan.passes:
+            new = x.copy()
+            for i in range(n):
+                joint = p[vertices[i]] * thetas[i] / prior if thetas[i] is not None else np.zeros(1)
+                new[i] = norm(joint) if joint.sum() > 0 else x[i]
+            x = new
+    return thetas, x, parts
+
+
+def expected_in_context(shard: Edges, p: np.ndarray, prior: np.ndarray, shares: Sequence[float] = (1.0,)) -> Counts:
+    """E-step of hyperedges in context: p_te = norm_t(theta_t prod_{v in e} p(t|v) / p(t)), theta_t = p(t) without a context."""
     p, prior, weight = np.float64(p), np.float64(prior), np.float64(shard.weight)
     n_vt, n_t, log_likelihood, n_degenerate = np.zeros_like(p), np.zeros_like(prior), 0.0, 0
+    explained = np.zeros(len(shares))
     for d in range(len(shard.indptr) - 1):
+        thetas, _, parts = context_vectors(shard.history, d, shard.plan, np.asarray(shares), p, prior)
         for e in range(shard.indptr[d], shard.indptr[d + 1]):
-            edge, n = shard.vertices[e], weight[e]
-            theta = mean_of_others(shard.history, d, edge[0], p)
+            edge, n, i = shard.vertices[e], weight[e], min(shard.place[e], len(thetas) - 1)
+            theta = thetas[i]
             joint = (prior if theta is None else theta) * np.prod(p[edge] / prior, axis=0)
             posterior = joint / joint.sum() if joint.sum() > 0 else prior
             log_likelihood += n * np.log(joint.sum()) if joint.sum() > 0 else 0.0
-            alone = theta is None and shard.history.indptr[d + 1] > shard.history.indptr[d]
-            n_degenerate += alone or not joint.sum() > 0
+            n_degenerate += (theta is None and len(thetas) > 1) or not joint.sum() > 0
             n_t += n * posterior
             for v in edge:
                 n_vt[v] += n * posterior
-    return Counts(n_vt, n_t, log_likelihood, n_degenerate, weight.sum())
+            said = [a * (part[i] * np.prod(p[edge] / prior, axis=0)).sum() if part[i] is not None else 0.0
+                    for a, part in zip(shares, parts, strict=True)]  # fmt: skip
+            if theta is not None and sum(said) > 0:
+                explained += n * np.array(said) / sum(said)
+    return Counts(n_vt, n_t, log_likelihood, n_degenerate, weight.sum(), explained)
 
 
 def turned(lines: Sequence[np.ndarray], size: int) -> list[tuple[int, int, list[tuple[int, int]]]]:

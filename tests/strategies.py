@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import strategies as st
 
+from hyperrec.topics.contexts import Context, Mean, Mixture, Recency, TwoSided, Window
 from hyperrec.topics.em import Edges, History, Layout, Pairs, State, make_state
 
 
@@ -76,11 +78,53 @@ def edges_in_context_and_states(draw: st.DrawFn) -> tuple[Edges, State]:
     history = history_of(rng, n_containers, n_vertices)
     owners = np.sort(rng.integers(n_containers, size=n_edges))
     vertices = rng.integers(n_vertices, size=(n_edges, order)).astype(np.int32)
-    table = np.zeros((n_containers, n_vertices), np.float32)
-    table[np.repeat(np.arange(n_containers), np.diff(history.indptr)), history.vertices] = history.weight
     indptr = np.searchsorted(owners, np.arange(n_containers + 1)).astype(np.int64)
-    edges = Edges(indptr, vertices, weights(rng, n_edges), table[owners, vertices[:, 0]], history)
+    place = np.array([place_of(history, d, v) for d, v in zip(owners, vertices[:, 0], strict=True)], np.int64)
+    edges = Edges(indptr, vertices, weights(rng, n_edges), place, history, Mean().plan())
     return edges, state_of(rng, n_vertices, n_topics, zeros)
+
+
+def place_of(history: History, d: int, v: int) -> int:
+    """The first position of a vertex in a history, or their number."""
+    row = history.vertices[history.indptr[d] : history.indptr[d + 1]]
+    return int(np.flatnonzero(row == v)[0]) if v in row else len(row)
+
+
+def contexts() -> st.SearchStrategy[Context]:
+    """Any context, alone or mixed, with up to two passes."""
+    gamma = st.sampled_from([0.05, 0.3, 0.8, 1.0])
+    weights_of = st.sampled_from([None, (1.0, 0.5), (0.0, 1.0, 2.0, 0.25)])
+    one = st.one_of(
+        st.builds(Mean), st.builds(Recency, gamma=gamma), st.builds(Window, h=st.just(2), weights=weights_of),
+        st.builds(TwoSided, gamma_left=gamma, gamma_right=gamma, beta=st.sampled_from([0.0, 0.3, 1.0])),
+    )  # fmt: skip
+    passes = st.integers(0, 2)
+    alone = st.builds(lambda context, passes: replace(context, passes=passes), one, passes)
+    several = st.lists(one, min_size=1, max_size=3)
+    return alone | st.builds(lambda parts, back, n: Mixture(*parts, background=back, passes=n), several, st.booleans(), passes)
+
+
+@st.composite
+def sequences_and_states(draw: st.DrawFn) -> tuple[Edges, State]:
+    """Edges at places of ordered histories: positions of repeated vertices, of no importance or much, and of new documents."""
+    rng, n_vertices, n_topics, _ = draw(sizes())
+    n_containers, n_edges, order = draw(st.integers(1, 5)), draw(st.integers(1, 20)), draw(st.integers(1, 4))
+    lengths = rng.integers(0, 9, n_containers)
+    n = int(lengths.sum())
+    history = History(
+        np.append(0, np.cumsum(lengths)).astype(np.int64), rng.integers(n_vertices, size=n).astype(np.int32),
+        rng.uniform(0.2, 5, n).astype(np.float32), rng.choice([0, 0.5, 1, 30], n, p=[0.1, 0.2, 0.6, 0.1]).astype(np.float32),
+        rng.random(n) < 0.15,
+    )  # fmt: skip
+    owners = np.sort(rng.integers(n_containers, size=n_edges))
+    vertices = rng.integers(n_vertices, size=(n_edges, order)).astype(np.int32)
+    place = rng.integers(0, lengths[owners] + 1)
+    indptr = np.searchsorted(owners, np.arange(n_containers + 1)).astype(np.int64)
+    context = draw(contexts())
+    state = state_of(rng, n_vertices, n_topics, 0.0)
+    shares = rng.dirichlet(np.ones(len(context.parts))) if len(context.parts) > 1 else np.ones(1)
+    edges = Edges(indptr, vertices, weights(rng, n_edges), place.astype(np.int64), history, context.plan())
+    return edges, State(state.embedding, state.prior, state.lift, shares)
 
 
 @st.composite

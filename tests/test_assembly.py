@@ -23,8 +23,14 @@ FRIENDS = pl.DataFrame({"user": ["ann", "bob"], "user#2": ["bob", "cid"]})
 def laid_out(frames: Mapping[str, pl.DataFrame], edges: Mapping[str, float] | None = None, **options: Any) -> Assembly:
     graph = hr.Hypergraph.from_frames(**frames)
     container = options.get("container", "user")
-    settings = {"container": container, "expressed": container is not None, "length_damping": 0.25, "context_exponent": 0.15}
+    context = hr.Mean() if container is not None else None
+    settings = {"container": container, "context": context, "length_damping": 0.25, "context_exponent": 0.15}
     return assemble(graph, check_edges(graph, edges, container), **{**settings, **options})
+
+
+def dense(found: Assembly) -> np.ndarray:
+    """(D, V) weights of the histories."""
+    return np.asarray(found.history.matrix(sum(found.sizes.values())).toarray())
 
 
 @pytest.mark.parametrize(
@@ -66,20 +72,19 @@ def test_rows_of_an_expressed_container() -> None:
 
 @pytest.mark.parametrize("container", ["user", None])
 def test_rows_of_a_container_with_vectors(container: str | None) -> None:
-    found = laid_out({"bought": BOUGHT, "tagged": TAGGED}, container=container, expressed=False)
+    found = laid_out({"bought": BOUGHT, "tagged": TAGGED}, container=container, context=None)
     assert found.offsets == {"user": 0, "item": 2, "tag": 5}
     assert (found.layout.phi_weight is not None) == (container is not None)
     assert found.layout.exponents == (1, 1, 1)
-    assert found.history.nnz == 0
+    assert len(found.history.vertices) == 0
 
 
 def test_history_sums_weights_times_tau() -> None:
     found = laid_out({"bought": BOUGHT, "viewed": VIEWED}, {"bought": 2.0, "viewed": 0.5})
     jam, tea = 0, 1
-    assert found.history.shape == (3, 2)
-    np.testing.assert_array_equal(found.history.toarray()[:, [jam, tea]], [[4, 10], [0.5, 6], [0, 0.5]])
-    assert found.history.dtype == np.float32
-    assert found.history.has_sorted_indices
+    np.testing.assert_array_equal(dense(found)[:, [jam, tea]], [[4, 10], [0.5, 6], [0, 0.5]])
+    assert found.history.weight.dtype == np.float32
+    assert found.history.vertices.tolist() == [jam, tea, jam, tea, tea]
 
 
 def test_seen_are_the_items_of_every_type_that_joins() -> None:
@@ -97,7 +102,7 @@ def test_counts_of_items_come_from_users_alone() -> None:
 
 
 def test_counts_of_containers_with_vectors() -> None:
-    found = laid_out({"bought": BOUGHT, "tagged": TAGGED}, expressed=False)
+    found = laid_out({"bought": BOUGHT, "tagged": TAGGED}, context=None)
     ann, bob = found.counts[:2]
     assert (ann, bob) == (7, 3)
 
@@ -144,7 +149,7 @@ def test_length_damping() -> None:
 
 def test_length_damping_of_users_without_edges_is_one() -> None:
     graph = hr.Hypergraph.from_frames(bought=BOUGHT, viewed=VIEWED)
-    found = assemble(graph, {"bought": 1.0}, container="user", expressed=True, length_damping=1.0, context_exponent=0.15)
+    found = assemble(graph, {"bought": 1.0}, container="user", context=hr.Mean(), length_damping=1.0, context_exponent=0.15)
     np.testing.assert_allclose(found.shards[0].damping, [1 / 7, 1 / 3, 1], rtol=1e-6)
 
 
@@ -158,7 +163,7 @@ def test_length_damping_counts_in_units_of_tau(factor: float) -> None:
     np.testing.assert_allclose(scaled.layout.mass, factor * plain.layout.mass, rtol=1e-6)
 
 
-def test_edges_in_context_are_damped_and_know_their_own_weight() -> None:
+def test_edges_in_context_are_damped_and_know_their_place() -> None:
     pairs, at = laid_out({"bought": BOUGHT, "at": AT}, {"bought": 1.0, "at": 0.5}, length_damping=1.0).shards
     assert isinstance(pairs, Pairs)
     assert isinstance(at, Edges)
@@ -166,7 +171,7 @@ def test_edges_in_context_are_damped_and_know_their_own_weight() -> None:
     assert at.vertices.tolist() == [[tea, noon], [jam, night]]
     assert at.indptr.tolist() == [0, 1, 2]
     np.testing.assert_allclose(at.weight, [0.5 / 7, 2.5 / 3], rtol=1e-6)
-    assert at.own_weight.tolist() == [5, 0]
+    assert at.place.tolist() == [1, 1]  # ann's tea; bob has not bought jam
     assert at.history is pairs.history
 
 
@@ -175,16 +180,16 @@ def test_an_edge_in_context_starts_with_its_item(columns: tuple[str, ...]) -> No
     expected = laid_out({"bought": BOUGHT, "at": AT})
     found = laid_out({"bought": BOUGHT, "at": AT.select(*columns, "weight")})
     assert found.shards[1].vertices.tolist() == expected.shards[1].vertices.tolist()
-    assert found.shards[1].own_weight.tolist() == expected.shards[1].own_weight.tolist()
+    assert found.shards[1].place.tolist() == expected.shards[1].place.tolist()
     assert found.layout.exponents == expected.layout.exponents
 
 
 def test_without_pairs_the_history_is_that_of_the_longer_edges() -> None:
     found = laid_out({"at": AT}, {"at": 2.0})
     jam, tea = 0, 1
-    np.testing.assert_array_equal(found.history.toarray()[:, [tea, jam]], [[2, 0], [0, 10]])
+    np.testing.assert_array_equal(dense(found)[:, [tea, jam]], [[2, 0], [0, 10]])
     (shard,) = found.shards
-    assert shard.own_weight.tolist() == [2, 10]
+    assert shard.place.tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -246,14 +251,14 @@ def test_friends_are_histories_of_each_other() -> None:
     found = laid_out({"bought": BOUGHT, "friends": FRIENDS}, {"bought": 1.0, "friends": 0.5})
     assert found.offsets == {"user": 0, "item": 3}
     np.testing.assert_array_equal(
-        found.history.toarray(), [[0, 0.5, 0, 2, 5], [0.5, 0, 0.5, 0, 3], [0, 0.5, 0, 0, 0]]
+        dense(found), [[0, 0.5, 0, 2, 5], [0.5, 0, 0.5, 0, 3], [0, 0.5, 0, 0, 0]]
     )
     np.testing.assert_array_equal(found.seen.toarray(), [[1, 1], [0, 1], [0, 0]])
 
 
-@pytest.mark.parametrize(("container", "expressed"), [("user", True), ("user", False), (None, False)])
-def test_friends_alone_have_seen_themselves_and_each_other(container: str | None, expressed: bool) -> None:
-    found = laid_out({"friends": FRIENDS}, container=container, expressed=expressed)
+@pytest.mark.parametrize(("container", "context"), [("user", hr.Mean()), ("user", None), (None, None)])
+def test_friends_alone_have_seen_themselves_and_each_other(container: str | None, context: hr.Mean | None) -> None:
+    found = laid_out({"friends": FRIENDS}, container=container, context=context)
     np.testing.assert_array_equal(found.seen.toarray(), [[1, 1, 0], [1, 1, 1], [0, 1, 1]])
 
 
@@ -261,10 +266,77 @@ def test_a_container_alone_is_no_edge_in_mean() -> None:
     frames = {"bought": BOUGHT, "joined": BOUGHT.select("user")}
     with pytest.raises(hr.ModelError, match="edge type 'joined' holds nothing but the container 'user': leave it out of edges="):
         laid_out(frames)
-    assert laid_out(frames, expressed=False).shards[1].vertices.shape == (4, 1)
+    assert laid_out(frames, context=None).shards[1].vertices.shape == (4, 1)
 
 
 def test_all_edge_types_weigh_one_by_default() -> None:
     graph = hr.Hypergraph.from_frames(bought=BOUGHT, tagged=TAGGED)
     assert check_edges(graph, None, "user") == check_edges(graph, {}, "user") == {"bought": 1.0, "tagged": 1.0}
     assert check_edges(graph, {"tagged": 0.5}, None) == {"tagged": 0.5}
+
+
+# ------------------------------------------------------------------------------------------------ in order
+
+LOG = pl.DataFrame(
+    {"user": ["ann", "bob", "ann", "ann", "ann"], "item": ["tea", "tea", "jam", "tea", "rye"], "time": [30, 5, 10, 20, 500]}
+)
+LOG_AT = LOG.with_columns(hour=pl.Series(["noon", "noon", "night", "night", "noon"]))
+
+
+def test_positions_stand_in_the_order_of_their_times_repeats_kept() -> None:
+    found = laid_out({"bought": LOG}, {"bought": 2.0}, context=hr.Recency(0.5), length_damping=0.0)
+    jam, rye, tea = 0, 1, 2
+    assert found.history.vertices.tolist() == [jam, tea, tea, rye, tea]
+    assert found.history.indptr.tolist() == [0, 4, 5]
+    assert not found.history.starts.any()
+    (shard,) = found.shards
+    assert isinstance(shard, Edges)
+    assert shard.vertices[:, 0].tolist() == found.history.vertices.tolist()
+    assert shard.place.tolist() == [0, 1, 2, 3, 0]
+    assert shard.weight.tolist() == [2] * 5
+    assert found.layout.mass.tolist() == [2, 2, 6]
+
+
+def test_rows_without_times_stand_as_they_are_and_before_those_with() -> None:
+    found = laid_out({"bought": LOG, "liked": VIEWED.vstack(VIEWED)}, context=hr.Recency())
+    jam, rye, tea = 0, 1, 2
+    assert found.history.vertices[found.history.owners == 1].tolist() == [jam, jam, tea]
+    assert laid_out({"bought": LOG.drop("time")}, context=hr.Recency()).history.vertices.tolist() == [tea, jam, tea, rye, tea]
+
+
+def test_a_pause_begins_a_new_document_and_importance_is_of_the_item() -> None:
+    context = hr.Recency(pause=60, importance={"tea": 0.25, "rye": 0})
+    found = laid_out({"bought": LOG}, context=context)
+    assert found.history.starts.tolist() == [False, False, False, True, False]
+    assert found.history.importance.tolist() == [1, 0.25, 0.25, 0, 0.25]
+    with pytest.raises(hr.DataError, match="unknown item 'coffee'"):
+        laid_out({"bought": LOG}, context=hr.Recency(importance={"coffee": 1.0}))
+
+
+def test_a_pause_of_dates_is_in_seconds() -> None:
+    log = LOG.with_columns(pl.from_epoch("time", "s").dt.cast_time_unit("us"))
+    found = laid_out({"bought": log}, context=hr.Recency(pause=60))
+    assert found.history.starts.tolist() == [False, False, False, True, False]
+
+
+def test_longer_edges_find_their_place_by_item_and_time() -> None:
+    found = laid_out({"bought": LOG, "at": LOG_AT}, context=hr.TwoSided())
+    at = found.shards[1]
+    assert isinstance(at, Edges)
+    assert at.place.tolist() == [2, 0, 1, 3, 0]  # ann: tea 30, jam 10, tea 20, rye 500; bob: tea
+
+
+def test_longer_edges_of_other_events_come_before_what_is_not_earlier() -> None:
+    other = pl.DataFrame({"user": ["ann"] * 3, "item": ["rye"] * 3, "hour": ["noon"] * 3, "time": [1, 15, 900]})
+    at = laid_out({"bought": LOG, "at": other}, context=hr.Recency()).shards[1]
+    assert at.place.tolist() == [0, 1, 4]
+    untimed = laid_out({"bought": LOG, "at": other.drop("time")}, context=hr.Recency()).shards[1]
+    assert untimed.place.tolist() == [3, 3, 3]
+
+
+def test_longer_edges_alone_are_the_history() -> None:
+    (shard,) = laid_out({"at": LOG_AT}, context=hr.Recency()).shards
+    assert isinstance(shard, Edges)
+    assert shard.history.vertices.tolist() == [0, 2, 2, 1, 2]
+    assert shard.place.tolist() == [2, 0, 1, 3, 0]
+    assert shard.vertices.shape == (5, 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
@@ -15,11 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperrec.topics import em
+from hyperrec.topics.contexts import Mean, Mixture, TwoSided, Window
 from hyperrec.topics.em import Edges, History, Layout, Pairs, Shard, State, expected_counts, fit, m_step, make_state
 from hyperrec.topics.statistics import Statistics
 
 examples = settings(max_examples=30, deadline=None, derandomize=True)
-any_problem = st.one_of(strategies.pairs_and_states(), strategies.edges_and_states(), strategies.edges_in_context_and_states())
+any_problem = st.one_of(
+    strategies.pairs_and_states(), strategies.edges_and_states(), strategies.edges_in_context_and_states(),
+    strategies.sequences_and_states(),
+)  # fmt: skip
 
 
 def assert_same(found: Statistics, wanted: Statistics, factor: float = 1.0, rtol: float = 1e-4) -> None:
@@ -250,19 +255,19 @@ def test_damping_scales_the_counts_and_the_scale_of_weights_leaves_the_context(p
 def test_renaming_vertices_and_topics_renames_the_counts(problem: tuple[Shard, State], rng: np.random.Generator) -> None:
     shard, state = problem
     vertices, topics = (rng.permutation(n) for n in state.lift.shape)
-    renamed = State(*(np.empty_like(one) for one in (state.embedding, state.prior, state.lift)))
+    renamed = State(*(np.empty_like(one) for one in (state.embedding, state.prior, state.lift)), state.shares)
     renamed.prior[topics] = state.prior
     for table, old in ((renamed.embedding, state.embedding), (renamed.lift, state.lift)):
         table[np.ix_(vertices, topics)] = old
     old = shard.history
-    by_row = np.lexsort([vertices[old.vertices], np.repeat(np.arange(len(old.indptr) - 1), np.diff(old.indptr))])
-    history = History(old.indptr, vertices[old.vertices][by_row].astype(np.int32), old.weight[by_row])
+    history = History(old.indptr, vertices[old.vertices].astype(np.int32), old.weight, old.importance, old.starts)
     if isinstance(shard, Pairs):
         other: Shard = Pairs(history, shard.damping)
     else:
-        other = Edges(shard.indptr, vertices[shard.vertices].astype(np.int32), shard.weight, shard.own_weight, history)
+        other = replace(shard, vertices=vertices[shard.vertices].astype(np.int32), history=history)
     found, wanted = expected_counts(other, renamed), expected_counts(shard, state)
-    back = Statistics(found.n_vt[np.ix_(vertices, topics)], found.n_t[topics], found.log_likelihood, 0, found.weight)
+    n_vt, n_t = found.n_vt[np.ix_(vertices, topics)], found.n_t[topics]
+    back = Statistics(n_vt, n_t, found.shares, found.log_likelihood, 0, found.weight)
     assert_same(back, wanted, rtol=2e-4)
     assert found.n_degenerate == wanted.n_degenerate
 
@@ -283,21 +288,20 @@ def cuts(shard: Shard, cut: int) -> Iterator[Shard]:
     cut = min(cut, n_containers)
     for begin, end in ((0, cut), (cut, n_containers)):
         old = shard.history
-        rows = slice(old.indptr[begin], old.indptr[end])
-        history = History(old.indptr[begin : end + 1] - old.indptr[begin], old.vertices[rows], old.weight[rows])
+        history = old.take(np.arange(begin, end))
         if isinstance(shard, Pairs):
             yield Pairs(history, shard.damping[begin:end])
         else:
             rows = slice(shard.indptr[begin], shard.indptr[end])
             indptr = shard.indptr[begin : end + 1] - shard.indptr[begin]
-            yield Edges(indptr, shard.vertices[rows], shard.weight[rows], shard.own_weight[rows], history)
+            yield Edges(indptr, shard.vertices[rows], shard.weight[rows], shard.place[rows], history, shard.plan)
 
 
 # ------------------------------------------------------------------------------------------------ determinism
 
 
 def big_shards() -> tuple[list[Shard], Layout]:
-    """60,000 pairs, and as many edges of order 3, alone and in context, of 60 vertices: many blocks and chunks."""
+    """60,000 pairs, and as many edges of order 3, alone and in contexts, of 60 vertices: many blocks and chunks."""
     rng = np.random.default_rng(11)
     n_edges, n_vertices, n_containers = 60_000, 60, 20_000
     containers = np.sort(rng.integers(n_containers, size=n_edges))
@@ -306,9 +310,13 @@ def big_shards() -> tuple[list[Shard], Layout]:
     pairs = Pairs(history, np.ones(n_containers, np.float32))
     indptr = np.searchsorted(containers, np.arange(n_containers + 1)).astype(np.int64)
     weight = strategies.weights(rng, n_edges)
-    in_context = Edges(indptr, edges, weight, np.zeros(n_edges, np.float32), history)
+    lengths = np.diff(history.indptr)[containers]
+    in_context = Edges(indptr, edges, weight, lengths, history, Mean().plan())
     symmetric = Edges.symmetric(edges, weight)
-    return [pairs, symmetric, in_context], Layout((n_vertices,), strategies.mass_of([symmetric], n_vertices))
+    sequence = History(history.indptr, history.vertices, history.weight, strategies.weights(rng, len(history.vertices)))
+    both = Mixture(TwoSided(0.3, 0.2), Window(2), passes=1).plan()
+    in_order = Edges(indptr, edges, weight, np.minimum(rng.integers(5, size=n_edges), lengths), sequence, both)
+    return [pairs, symmetric, in_context, in_order], Layout((n_vertices,), strategies.mass_of([symmetric], n_vertices))
 
 
 @pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="one thread only")

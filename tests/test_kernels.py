@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperrec.topics import em, kernels
+from hyperrec.topics.contexts import Mean
 from hyperrec.topics.em import Blocks, Edges, History, Layout, Pairs, State, expected_counts, make_state
 from hyperrec.topics.statistics import Statistics
 
@@ -56,6 +57,32 @@ def test_symmetric_edges_match_naive(problem: tuple[Edges, State]) -> None:
 def test_edges_in_context_match_naive(problem: tuple[Edges, State]) -> None:
     shard, state = problem
     assert_same(expected_counts(shard, state), naive.expected_in_context(shard, state.embedding, state.prior))
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(strategies.sequences_and_states())
+def test_edges_of_sequences_match_naive(problem: tuple[Edges, State]) -> None:
+    shard, state = problem
+    found = expected_counts(shard, state)
+    wanted = naive.expected_in_context(shard, state.embedding, state.prior, state.shares)
+    assert_same(found, wanted)
+    if len(state.shares) > 1:
+        np.testing.assert_allclose(found.shares, wanted.shares, rtol=2e-4, atol=1e-5 * wanted.weight)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(strategies.sequences_and_states())
+def test_contexts_of_all_positions_match_naive(problem: tuple[Edges, State]) -> None:
+    shard, state = problem
+    history, prior = shard.history, np.float64(state.prior)
+    after = em.contexts_after(history, shard.plan, state)
+    for d in range(len(history.indptr) - 1):
+        thetas, x, _ = naive.context_vectors(history, d, shard.plan, state.shares, np.float64(state.embedding), prior)
+        contexts, values = em.contexts_of(history.take(np.array([d])), shard.plan, state)
+        wanted = np.array([theta / prior if theta is not None else np.ones_like(prior) for theta in thetas])
+        np.testing.assert_allclose(contexts, wanted, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(values, x / prior, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(after[d], wanted[-1], rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [1, 7, 64])
@@ -145,8 +172,8 @@ def test_edges_without_a_shared_topic_are_kept_at_prior() -> None:
 
 def test_edges_apart_from_their_context_are_kept_at_prior() -> None:
     edges = Edges(
-        np.array([0, 1]), np.array([[0, 2]], np.int32), np.array([4], np.float32), np.array([0.3], np.float32),
-        history_of({0: 0.3, 1: 0.7}),
+        np.array([0, 1]), np.array([[0, 2]], np.int32), np.array([4], np.float32), np.array([0]),
+        history_of({0: 0.3, 1: 0.7}), Mean().plan(),
     )  # fmt: skip
     found = expected_counts(edges, state_of(APART, PRIOR))
     np.testing.assert_allclose(found.n_vt, [np.multiply(4, PRIOR), [0, 0, 0], np.multiply(4, PRIOR)], rtol=1e-6)
@@ -168,7 +195,7 @@ def test_containers_with_one_vertex_have_no_context() -> None:
     np.testing.assert_allclose(pairs.n_vt, [[0.5, 4.5, 0], [1, 0.6, 0.4]], rtol=1e-6)
     assert (pairs.n_degenerate, pairs.log_likelihood, pairs.weight) == (2, 0, 7)
     vertices, weight = np.array([[0, 1], [1, 0]], np.int32), np.array([5, 2], np.float32)
-    edges = expected_counts(Edges(np.array([0, 1, 2]), vertices, weight, weight, history), state)
+    edges = expected_counts(Edges(np.array([0, 1, 2]), vertices, weight, np.zeros(2, np.int64), history, Mean().plan()), state)
     wanted = naive.expected_symmetric(vertices, weight, state.embedding, state.prior)
     assert_same(edges, wanted._replace(n_degenerate=2))
 

@@ -54,8 +54,8 @@ def scores_by_hand(model: hr.TopicModel, user: str, context: tuple[str, str] | N
     prior, lift = model.state.prior.astype(float), model.state.lift.astype(float)
     row = model.vocabularies["user"].rows([user])[0]
     if model.expressed:
-        history = model.container_history[row]
-        of_user = sum(a * lift[v] for a, v in zip(history.data, history.indices, strict=True)) / history.data.sum()
+        history = model.histories.take(np.array([row]))
+        of_user = sum(a * lift[v] for a, v in zip(history.weight, history.vertices, strict=True)) / history.weight.sum()
     else:
         of_user = lift[model.offsets["user"] + row]
     if context:

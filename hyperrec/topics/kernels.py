@@ -25,6 +25,7 @@ TINY = np.float32(1e-30)
 SMALL = np.float32(1e-18)  # (1 / SMALL)^1.99 is still a float32
 AHEAD = 4  # events between asking for a row and using it
 LINE = 16  # float32 in a cache line
+BACKGROUND, MEAN, AVERAGES, WINDOW = range(4)  # kinds of contexts
 
 
 @intrinsic
@@ -196,62 +197,277 @@ def add_pairs_in_mean(
             scores[part, 2] += mass
 
 
+@njit(nogil=True, fastmath=REORDER)
+def _fill_mean(weight, importance, x, out, there):
+    """Leave-one-out mean: out_i = sum_{u != i} a_u x_u / sum_{u != i} a_u; row n leaves nothing out. a = weight importance."""
+    n, n_topics = x.shape
+    total = np.zeros(n_topics, np.float32)
+    amount = 0.0
+    for i in range(n):
+        a = weight[i] * importance[i]
+        amount += a
+        row = x[i]
+        for t in range(n_topics):
+            total[t] += a * row[t]
+    for i in range(n + 1):
+        a = weight[i] * importance[i] if i < n else np.float32(0)
+        rest = amount - a
+        there[i] = rest > 1e-6 * amount
+        if there[i]:
+            row = x[i] if i < n else total
+            into = out[i]
+            share = np.float32(1.0 / rest)
+            for t in range(n_topics):
+                other = total[t] - a * row[t]
+                into[t] = other * share if other > np.float32(1e-6) * total[t] else np.float32(0)
+
+
+@njit(nogil=True, fastmath=REORDER)
+def _fill_averages(importance, starts, gamma_left, gamma_right, beta, x, out, there):
+    """Exponential moving averages of the positions before i (share beta) and after i (share 1 - beta), in two sweeps.
+
+    left_i = gamma_i x_i + (1 - gamma_i) left_{i-1}, gamma_i = min(gamma importance_i, 1), the first that counts 1; the context
+    of i is left_{i-1}, and likewise from the right; where one side is empty, the other has the whole share.
+    """
+    n, n_topics = x.shape
+    state = np.zeros(n_topics, np.float32)
+    for i in range(n + 1):
+        there[i] = False
+    for side in range(2):
+        gamma = gamma_left if side == 0 else gamma_right
+        share = beta if side == 0 else np.float32(1) - beta
+        if share <= 0:
+            continue
+        known = False
+        for step in range(n + 1):
+            i = step if side == 0 else n - step
+            if side == 0 and i < n and starts[i]:
+                known = False
+            if known:
+                into = out[i]
+                if there[i]:  # the left side is there already, with its share
+                    for t in range(n_topics):
+                        into[t] = beta * into[t] + share * state[t]
+                else:
+                    for t in range(n_topics):
+                        into[t] = state[t]
+                    there[i] = True
+            if i < n:
+                g = min(gamma * importance[i], np.float32(1))
+                if g > 0:
+                    row = x[i]
+                    if not known:
+                        g = np.float32(1)
+                        known = True
+                    for t in range(n_topics):
+                        state[t] += g * (row[t] - state[t])
+                if side == 1 and starts[i]:
+                    known = False
+
+
+@njit(nogil=True, fastmath=REORDER)
+def _fill_window(weight, importance, starts, lags, x, out, there):
+    """Weighted mean of the positions at lags -h..-1 and 1..h, lags (2h,) times weight and importance, within the same document."""
+    n, n_topics = x.shape
+    h = len(lags) // 2
+    for i in range(n + 1):
+        into = out[i]
+        into[:] = 0
+        amount = np.float32(0)
+        u = i - 1
+        while u >= 0 and i - u <= h and not (u + 1 < n and starts[u + 1]):
+            a = lags[h - (i - u)] * weight[u] * importance[u]
+            amount += a
+            row = x[u]
+            for t in range(n_topics):
+                into[t] += a * row[t]
+            u -= 1
+        u = i + 1
+        while u < n and u - i <= h and not starts[u]:
+            a = lags[h + (u - i) - 1] * weight[u] * importance[u]
+            amount += a
+            row = x[u]
+            for t in range(n_topics):
+                into[t] += a * row[t]
+            u += 1
+        there[i] = amount > 0
+        if there[i]:
+            for t in range(n_topics):
+                into[t] /= amount
+
+
+@njit(nogil=True, fastmath=REORDER)
+def _fill_contexts(vertices, weight, importance, starts, kinds, params, lags, passes, alpha, lift, prior, x, out, there, mixed):
+    """Contexts of the positions 0..n-1 of one container, and of a new one after them (row n): their average lifts.
+
+    vertices (n,), weight, importance (n,) float32, starts (n,) bool: the position begins a new document.
+    kinds (K,), params (K, 3), lags (K, 2h), passes: the contexts (`contexts.Plan`); alpha (K,): their shares.
+    x (n, T): on return the vectors that were averaged, p(t|w_i) / p(t), or those of the pass before. out (K, n + 1, T),
+    there (K + 1, n + 1) bool: which contexts are not empty; the last row: of the mixture. mixed (n + 1, T): the mixture.
+    """
+    n, n_topics = x.shape
+    n_kinds = len(kinds)
+    for i in range(n):
+        row = lift[vertices[i]]
+        into = x[i]
+        for t in range(n_topics):
+            into[t] = row[t]
+    for number in range(passes + 1):
+        for k in range(n_kinds):
+            if kinds[k] == BACKGROUND:
+                out[k, :] = 1
+                there[k, :] = True
+            elif kinds[k] == MEAN:
+                _fill_mean(weight, importance, x, out[k], there[k])
+            elif kinds[k] == AVERAGES:
+                _fill_averages(importance, starts, params[k, 0], params[k, 1], params[k, 2], x, out[k], there[k])
+            else:
+                _fill_window(weight, importance, starts, lags[k], x, out[k], there[k])
+        for i in range(n + 1):
+            amount = np.float32(0)
+            into = mixed[i]
+            into[:] = 0
+            for k in range(n_kinds):
+                if there[k, i] and alpha[k] > 0:
+                    share = np.float32(alpha[k])
+                    amount += share
+                    row = out[k, i]
+                    for t in range(n_topics):
+                        into[t] += share * row[t]
+            there[n_kinds, i] = amount > 0
+            if amount > 0:
+                for t in range(n_topics):
+                    into[t] /= amount
+        if number == passes:
+            break
+        for i in range(n):  # p(t | C_i, w_i) takes the place of p(t | w_i)
+            if not there[n_kinds, i]:
+                continue
+            row = lift[vertices[i]]
+            around = mixed[i]
+            z = np.float32(0)
+            for t in range(n_topics):
+                z += prior[t] * row[t] * around[t]
+            if z > TINY:
+                into = x[i]
+                for t in range(n_topics):
+                    into[t] = row[t] * around[t] / z
+
+
+@njit(nogil=True, cache=True, fastmath=REORDER)
+def read_contexts(
+    indptr, vertices, weight, importance, starts, kinds, params, lags, passes, alpha, lift, prior, last, contexts, values
+):
+    """Contexts of containers after all of their positions, or, for one container, of each of them.
+
+    indptr (D + 1,) and the arrays of N positions: the histories. last: contexts (D, T) is the context of a new position after the
+    last, 1 where there is none; else contexts (N + 1, T) and values (N, T) are those of the one container's positions.
+    """
+    n_topics = lift.shape[1]
+    longest = 0
+    for d in range(indptr.shape[0] - 1):
+        longest = max(longest, indptr[d + 1] - indptr[d])
+    x = np.empty((longest, n_topics), np.float32)
+    out = np.empty((len(kinds), longest + 1, n_topics), np.float32)
+    mixed = np.empty((longest + 1, n_topics), np.float32)
+    for d in range(indptr.shape[0] - 1):
+        at = slice(indptr[d], indptr[d + 1])
+        n = indptr[d + 1] - indptr[d]
+        there = np.zeros((len(kinds) + 1, n + 1), np.bool_)
+        _fill_contexts(
+            vertices[at], weight[at], importance[at], starts[at], kinds, params, lags, passes, alpha, lift, prior,
+            x[:n], out, there, mixed,
+        )  # fmt: skip
+        for i in range(n + 1):
+            if last and i < n:
+                continue
+            into = contexts[d if last else i]
+            for t in range(n_topics):
+                into[t] = mixed[i, t] if there[len(kinds), i] else np.float32(1)
+        if not last:
+            values[:] = x[:n]
+
+
 @njit(nogil=True, cache=True, parallel=True, fastmath=REORDER)
 def add_edges(
-    indptr, edges, weight, own_weight, history_indptr, history_vertices, history_weight, lift, prior, bounds, sums, totals, scores
-):
-    """E-step of hyperedges of any order, alone or in the leave-one-out mean context of their container.
+    indptr, edges, weight, place, history_indptr, history_vertices, history_weight, importance, starts,
+    kinds, params, lags, passes, alpha, lift, prior, bounds, sums, totals, shares, scores,
+):  # fmt: skip
+    """E-step of hyperedges of any order, alone or each in the context of a place in its container's history.
 
     indptr (D + 1,), edges (E, h) int32, weight (E,) float32: the edges of each container (or of each slice of a list).
-    own_weight (E,): weight of the edge's first vertex in the container's history, which the context leaves out.
-    history_* : CSR of the containers' histories; an empty history leaves the context out (symmetric form).
-    sums (C, V, T): expected counts n_vt of each chunk; totals (C, T): n_t, every edge once; scores as above.
+    place (E,): the position of the history that the edge is, n for none of its n; not read without contexts.
+    history_*, importance, starts: the positions of each container; kinds, params, lags, passes, alpha: the contexts, see
+    `_fill_contexts`; no kinds: the symmetric form.
+    sums (C, V, T): expected counts n_vt of each chunk; totals (C, T): n_t, every edge once; shares (C, K): weight that each
+    context explained; scores as above.
 
     The product runs in float32 and again in float64 where it under- or overflows.
     """
     n_topics = lift.shape[1]
     order = edges.shape[1]
+    n_kinds = len(kinds)
     for chunk in prange(bounds.shape[0] - 1):
         sums_c = sums[chunk]
         totals_c = totals[chunk]
-        total = np.empty(n_topics, np.float32)
         posterior = np.empty(n_topics, np.float32)
+        explained = np.empty(max(n_kinds, 1), np.float64)
         wide = np.empty(n_topics, np.float64)
+        ones = np.ones(n_topics, np.float32)
+        longest = 0
+        if n_kinds > 0:
+            for d in range(bounds[chunk], bounds[chunk + 1]):
+                if indptr[d + 1] > indptr[d]:
+                    longest = max(longest, history_indptr[d + 1] - history_indptr[d])
+        x = np.empty((longest, n_topics), np.float32)
+        out = np.empty((n_kinds, longest + 1, n_topics), np.float32)
+        mixed = np.empty((longest + 1, n_topics), np.float32)
+        there = np.zeros((n_kinds + 1, longest + 1), np.bool_)
         log_likelihood = 0.0
         degenerate = 0.0
         mass = 0.0
         for d in range(bounds[chunk], bounds[chunk + 1]):
-            total[:] = 0
-            amount = 0.0
-            for j in range(history_indptr[d], history_indptr[d + 1]):
-                a = history_weight[j]
-                amount += a
-                row = lift[history_vertices[j]]
-                for t in range(n_topics):
-                    total[t] += a * row[t]
+            if indptr[d + 1] == indptr[d]:
+                continue
+            n_positions = 0
+            if n_kinds > 0:
+                first, stop = history_indptr[d], history_indptr[d + 1]
+                n_positions = stop - first
+                _fill_contexts(
+                    history_vertices[first:stop], history_weight[first:stop], importance[first:stop], starts[first:stop],
+                    kinds, params, lags, passes, alpha, lift, prior, x[:n_positions], out, there, mixed,
+                )  # fmt: skip
             for e in range(indptr[d], indptr[d + 1]):
                 n = weight[e]
                 mass += n
-                a = own_weight[e]
-                rest = amount - a
-                in_context = rest > 1e-6 * amount
-                lost = history_indptr[d + 1] > history_indptr[d] and not in_context  # nothing but this vertex: context p(t)
+                i = min(place[e], n_positions)
+                in_context = n_kinds > 0 and there[n_kinds, i]
+                context = mixed[i] if in_context else ones
+                lost = n_positions > 0 and not in_context  # nothing but this vertex: context p(t)
                 row = lift[edges[e, 0]]
-                if in_context:
-                    for t in range(n_topics):
-                        other = total[t] - a * row[t]
-                        if other <= np.float32(1e-6) * total[t]:
-                            other = np.float32(0)
-                        posterior[t] = prior[t] * other * row[t]
-                else:
-                    for t in range(n_topics):
-                        posterior[t] = prior[t] * row[t]
-                for i in range(1, order):
-                    row = lift[edges[e, i]]
+                for t in range(n_topics):
+                    posterior[t] = prior[t] * row[t]
+                for j in range(1, order):
+                    row = lift[edges[e, j]]
                     for t in range(n_topics):
                         posterior[t] *= row[t]
+                if in_context and n_kinds > 1:  # what each context says of the edge
+                    explained_z = 0.0
+                    for k in range(n_kinds):
+                        explained[k] = 0.0
+                        if there[k, i]:
+                            row = out[k, i]
+                            z = np.float32(0)
+                            for t in range(n_topics):
+                                z += posterior[t] * row[t]
+                            explained[k] = alpha[k] * z
+                            explained_z += explained[k]
+                    if 1e-30 < explained_z < 1e30:
+                        for k in range(n_kinds):
+                            shares[chunk, k] += n * explained[k] / explained_z
                 z = np.float32(0)
                 for t in range(n_topics):
+                    posterior[t] *= context[t]
                     z += posterior[t]
                 log_z = 0.0
                 if z > np.float32(1e-25) and z < np.float32(1e25):
@@ -262,11 +478,9 @@ def add_edges(
                 else:
                     wide_z = 0.0
                     for t in range(n_topics):
-                        wide[t] = prior[t]
-                        if in_context:
-                            wide[t] *= max(0.0, np.float64(total[t]) - a * lift[edges[e, 0], t])
-                        for i in range(order):
-                            wide[t] *= lift[edges[e, i], t]
+                        wide[t] = np.float64(prior[t]) * context[t]
+                        for j in range(order):
+                            wide[t] *= lift[edges[e, j], t]
                         wide_z += wide[t]
                     if wide_z > 1e-290:
                         log_z = np.log(wide_z)
@@ -274,18 +488,14 @@ def add_edges(
                             posterior[t] = n * wide[t] / wide_z
                     else:  # the vertices share no topic: kept at p(t), and counted
                         lost = True
-                        if in_context:
-                            log_z = np.log(rest)
                         for t in range(n_topics):
                             posterior[t] = n * prior[t]
-                if in_context:
-                    log_z -= np.log(rest)
                 degenerate += lost
                 log_likelihood += n * log_z
                 for t in range(n_topics):
                     totals_c[t] += posterior[t]
-                for i in range(order):
-                    into = sums_c[edges[e, i]]
+                for j in range(order):
+                    into = sums_c[edges[e, j]]
                     for t in range(n_topics):
                         into[t] += posterior[t]
         scores[chunk, 0] = log_likelihood

@@ -13,24 +13,27 @@ class Statistics:
 
     n_vt (V, T) float32: expected count of topic t at vertex v.
     n_t (T,) float64: expected count of topic t, each edge once.
+    shares (K,) float64: weight that each of several contexts explained; zeros for one.
     log_likelihood: sum of weight * ln sum_t p(t) prod lift; n_degenerate: edges without any context or shared topic;
     weight: total weight of the edges.
     """
 
     n_vt: np.ndarray
     n_t: np.ndarray
+    shares: np.ndarray
     log_likelihood: float = 0.0
     n_degenerate: int = 0
     weight: float = 0.0
 
     @classmethod
-    def empty(cls, n_vertices: int, n_topics: int) -> Statistics:
-        return cls(np.zeros((n_vertices, n_topics), np.float32), np.zeros(n_topics))
+    def empty(cls, n_vertices: int, n_topics: int, n_contexts: int = 1) -> Statistics:
+        return cls(np.zeros((n_vertices, n_topics), np.float32), np.zeros(n_topics), np.zeros(n_contexts))
 
     def merge(self, other: Statistics) -> Statistics:
         """Add the statistics of another shard, in place; merge shards in their order to get the same bits."""
         self.n_vt += other.n_vt
         self.n_t += other.n_t
+        self.shares += other.shares
         self.log_likelihood += other.log_likelihood
         self.n_degenerate += other.n_degenerate
         self.weight += other.weight
