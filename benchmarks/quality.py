@@ -35,7 +35,7 @@ def main() -> None:
         note = (
             f"{machine()}, implicit {version('implicit')}, {numba.get_num_threads()} threads; `{edge_type}`{items}, random 80/20 "
             f"per user, seed {args.seed}, seen items filtered, all items ranked; {args.trials} random trials for each model on "
-            "one validation split of the training part; 95 % intervals by bootstrap over users, differences paired."
+            "one validation split (10 %) of the training part; 95 % intervals by bootstrap over users, differences paired."
         )
         write(name, rows.columns, rows.iter_rows(), note)
 

@@ -119,8 +119,9 @@ def benchmark(
     """Tune every model on the same validation split with the same number of random trials, then measure the best on the test split.
 
     The edges of one type are split at random per user, items with fewer than min_item_edges edges left out before; a part of
-    train, drawn alike, is the validation split. Seen items are filtered. Each best model is fitted and measured in a process of
-    its own, after a small fit that loads and compiles what it needs.
+    train, half the fraction and drawn alike, is the validation split: what is good for much less data is not good for train. Seen
+    items are filtered. Each best model is fitted and measured in a process of its own, after a small fit that loads and compiles
+    what it needs.
 
     only : names of the models to run; all by default.
 
@@ -135,7 +136,7 @@ def benchmark(
         raise ModelError(f"no model is called '{unknown[0]}'; expected some of: {', '.join(names)}.")
     graph = frequent(graph, edge_type, min_item_edges)
     train, test = split(graph, edge_type, fraction=fraction, seed=seed)
-    inner, validation = split(train, edge_type, fraction=fraction, seed=seed + 1)
+    inner, validation = split(train, edge_type, fraction=fraction / 2, seed=seed + 1)
     n_items = len(graph.vocabulary(graph.edge_table(edge_type).modalities[1]))
     results = []
     for candidate in CANDIDATES:

@@ -235,7 +235,8 @@ def expected_counts(shard: Shard, state: State) -> Statistics:
 
 def e_step(shards: Sequence[Shard], state: State) -> Statistics:
     """E-step of all shards, merged in their order."""
-    total = Statistics.empty(*state.lift.shape, len(state.shares))
+    n_vertices, n_topics = state.lift.shape
+    total = Statistics.empty(n_vertices, n_topics, len(state.shares))
     for shard in shards:
         total.merge(expected_counts(shard, state))
     return total
