@@ -39,6 +39,10 @@ def _whole(_type: Any, tokens: Sequence[Any]) -> int:
 def _known_ending(_type: Any, out: Path | None) -> None:
     if out is not None and out.suffix not in ENDINGS:
         raise ValueError(f"the ending must be one of {', '.join(ENDINGS)}.")
+    if out is not None and not (out.parent.is_dir() and os.access(out.parent, os.W_OK)):
+        raise ValueError(f"{out}: {out.parent} is no folder that can be written to.")
+    if out is not None and out.is_dir():
+        raise ValueError(f"{out} is a folder.")
 
 
 Whole = Annotated[int, Parameter(converter=_whole)]
@@ -74,6 +78,7 @@ def fit(
     graph = hr.read_logs(schema, source)
     print(graph, file=sys.stderr)
     model = hr.TopicModel(topics, container, edges=edges, n_passes=passes, seed=seed).fit(graph, progress=True)
+    print(model, file=sys.stderr)
     print(model.save(out))
 
 

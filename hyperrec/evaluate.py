@@ -102,7 +102,7 @@ def evaluate(
 
     Raises
     ------
-    DataError : the test split has no edges for any user. ModelError : k <= 0.
+    DataError : the test split has no edges for any user. ModelError : k <= 0, a model that is not fitted, or of another graph.
     """
     lengths = sorted({*np.atleast_1d(k).tolist()})
     if not lengths or not all(isinstance(one, int) and one > 0 for one in lengths):
@@ -110,6 +110,11 @@ def evaluate(
     edge_type = edge_type or next(iter(test.edges), None)
     if edge_type is None:
         raise DataError("the test split has no edge type: nothing can be measured.")
+    if getattr(model, "fitted", True) is False:
+        raise ModelError("the model is not fitted: call fit(graph) first.")
+    for modality in test.edge_table(edge_type).modalities[:2]:
+        if (known := getattr(model, "vocabularies", {}).get(modality)) is not None and known != train.vocabulary(modality):
+            raise ModelError(f"the model knows other {modality} vertices than train has: evaluate it on the split that it saw.")
     seen, held = pair_matrix(train, edge_type), pair_matrix(test, edge_type)
     if filter_seen:
         held = (held - held.multiply(seen)).tocsr()

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from hyperrec.assembly import Positions, assemble, check_edges, collect_history, importance_of, roles
 from hyperrec.errors import DataError, ModelError, did_you_mean, listed
 from hyperrec.hypergraph import Hypergraph, as_numbers, vertex_columns
-from hyperrec.index import Index
+from hyperrec.index import EXACT_UP_TO, SAMPLE, Index
 from hyperrec.logs import as_frame
 from hyperrec.logs.vertices import as_times
 from hyperrec.topics import em
@@ -33,8 +33,8 @@ UNSEEN_ITEM = 0.1  # pseudo-count that lets an item without events be ranked by 
 class Explanation:
     """Why an item is recommended to a user.
 
-    score: as `recommend` gives it. history: id, [label], contribution; topics: topic, share, contribution. Contributions sum to
-    the score in either frame. sentence: the same for a person.
+    score: as `recommend` gives it. history: modality, id, name, contribution; topics: topic, share, contribution. Contributions sum
+    to the score in either frame. sentence: the same for a person.
     """
 
     user: Any
@@ -108,6 +108,8 @@ class TopicModel:
 
     def __repr__(self) -> str:
         state = "fitted" if self.fitted else "not fitted"
+        if self.fitted and (repaired := {m: n for m, n in self.degenerate.items() if n}):
+            state += ", without counts and put at p(t): " + ", ".join(f"{n} {m}" for m, n in repaired.items())
         return f"TopicModel(n_topics={self.n_topics}, container={self.container!r}, context={self.context!r}, {state})"
 
     @property
@@ -225,7 +227,8 @@ class TopicModel:
 
         Returns
         -------
-        frame user, item, [label], score, rank; score is proportional to p(item | user, context), rank starts at 1.
+        frame user, item, [label], score, rank; score is proportional to p(item | user, context), that of the context to the power
+        `context_exponent`; rank starts at 1.
 
         Raises
         ------
@@ -263,6 +266,7 @@ class TopicModel:
 
         seen (n, I) CSR: the items to leave out, a row for each of user_rows.
         """
+        self._fitted()
         return self._rank(self._user_lifts(np.asarray(user_rows)), k, seen, None)
 
     def similar(self, modality: str, ids: Iterable[Any], *, k: int = 10) -> pl.DataFrame:
@@ -362,7 +366,8 @@ class TopicModel:
         """Embeddings of vertices that were not in training, from what is known of them; nothing is refitted.
 
         frame : a column named as the modality with the new ids, other columns named as modalities of the model (an item's
-        genre and words, a user's items; `item#2` for what a new item cites); a null cell is skipped; `weight` is optional.
+        genre and words, a user's items; `item#2` for what a new item cites); a null cell is skipped; `weight` is optional, `time`
+        is not read.
 
         Returns
         -------
@@ -372,7 +377,7 @@ class TopicModel:
         table = _as_frame(frame)
         if modality not in table.columns:
             raise DataError(f"fold_in needs a column '{modality}' with the new ids; the frame has {listed(table.columns)}.")
-        others = {name: name.split("#")[0] for name in table.columns if name not in (modality, "weight")}
+        others = {name: name.split("#")[0] for name in table.columns if name not in (modality, "weight", "time")}
         for other in others.values():
             self._check_modality(other)
         if not others:
@@ -434,7 +439,10 @@ class TopicModel:
 
     @cached_property
     def _item_index(self) -> Index:
-        return Index(self._item_vectors)
+        rows = np.arange(len(self.vocabularies[self.user_modality]))
+        sample = np.random.default_rng(self.seed).choice(rows, min(SAMPLE, len(rows)), replace=False)
+        queries = self._user_lifts(sample) * self.state.prior if len(self._item_vectors) > EXACT_UP_TO else None
+        return Index(self._item_vectors, queries=queries)
 
     def _neighbours(self, modality: str) -> Index:
         if modality not in self._indexes:
@@ -598,6 +606,8 @@ def load(folder: str | Path) -> TopicModel:
     """A model that `TopicModel.save` wrote. Raises ModelError for a folder that is damaged or not a model."""
     from hyperrec.storage import load as read
 
+    if not isinstance(folder, (str, Path)):
+        raise ModelError(f"load takes the folder that save() wrote; got {folder!r}.")
     return read(Path(folder))
 
 

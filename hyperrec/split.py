@@ -41,8 +41,10 @@ def split(
         raise DataError(f"edge type '{edge_type}' joins no users to items: it has one vertex.")
     if by not in RULES:
         raise DataError(f"by must be one of {listed(RULES)}; got '{by}'.{did_you_mean(by, RULES)}")
-    if not 0 < fraction < 1:
-        raise DataError(f"fraction must lie between 0 and 1, exclusive; got {fraction}.")
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise DataError(f"seed must be a whole number, 0 or more; got {seed!r}.")
+    if not isinstance(fraction, (int, float)) or not 0 < fraction < 1:
+        raise DataError(f"fraction must lie between 0 and 1, exclusive; got {fraction!r}.")
     if by in ("last", "time") and not table.timed:
         raise DataError(f"by='{by}' needs times, and edge type '{edge_type}' has none: give the edge a time in the schema.")
     held, cut = _held_out(table, by, fraction, np.random.default_rng(seed))

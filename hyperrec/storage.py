@@ -35,7 +35,9 @@ PARAMETERS = ("n_topics", "container", "edges", "seed", "n_passes", "tolerance",
 
 
 def save(model: TopicModel, folder: Path) -> Path:
-    """Write beside the target first and rename when all of it is on disk: a full disk or a crash leaves what was there.
+    """Write beside the target first and rename when all of it is on disk: a full disk or an error leaves what was there.
+
+    A process that is killed between the two renames leaves the old model whole, in `.NAME-*/old` beside the target.
 
     Raises
     ------
@@ -67,6 +69,9 @@ def save(model: TopicModel, folder: Path) -> Path:
 def check_target(folder: Path) -> None:
     """A model may be replaced, anything else is left alone. Raises ModelError where `save` would."""
     if not folder.exists():
+        above = next((one for one in Path(os.path.abspath(folder)).parents if one.exists()), Path("/"))
+        if not (above.is_dir() and os.access(above, os.W_OK)):
+            raise ModelError(f"cannot write to {above}: it is no folder that can be written to. Choose another folder.")
         return
     if not folder.is_dir():
         raise ModelError(f"{folder} is a file: it is left alone. Choose another folder.")

@@ -229,6 +229,10 @@ def test_help_and_version(run: Run) -> None:
         ("fit own.toml none", ["no such file or folder: none"]),
         ("fit events none.csv", ["no such file: none.csv"]),
         ("fit own.toml model", ["model: no file 'events.csv'", "the folder has: ", "config.json"]),
+        ("evaluate own.toml . watched --seed -1", ["seed must be a whole number, 0 or more; got -1"]),
+        ("benchmark own.toml . --seed -1", ["seed must be a whole number, 0 or more; got -1"]),
+        ("fit own.toml . --out own.toml/below", ["cannot write to", "own.toml: it is no folder that can be written to"]),
+        ("benchmark own.toml . --out none/a.csv", ["--out", "none is no folder that can be written to"]),
         ("fit own.toml . --edge watched=much", ["--edge", "a number", "'much'"]),
         ("fit own.toml . --edge =1", ["--edge", "name=value", "'=1'"]),
         ("fit own.toml . --edge watchd=1", ["unknown edge type 'watchd'", "watched, genre", "Did you mean 'watched'?"]),
@@ -457,3 +461,16 @@ def test_a_place_that_cannot_be_written_is_told_before_the_fit(
 ) -> None:
     monkeypatch.delattr(hr.TopicModel, "fit")
     assert arguments.split()[-1] in refused(*arguments.split())
+
+
+def test_benchmark_of_one_model(place: Path, run: Run) -> None:
+    code, out, err = run("benchmark", "own.toml", ".", "--only", "popularity", "--trials", "1")
+    assert code == 0, err
+    assert table(out)["model"].to_list() == ["popularity"]
+
+
+def test_a_latin_1_header_and_utf_16_are_told(place: Path, refused: Callable[..., str]) -> None:
+    (place / "latin.csv").write_bytes("user,item,tïme\na,b,1\n".encode("latin-1"))
+    assert "its first line is not UTF-8 text; say its encoding in the schema" in refused("fit", "events", "latin.csv")
+    (place / "wide.csv").write_bytes("user,item,time\na,b,1\n".encode("utf-16"))
+    assert "this is UTF-16 text; say encoding = 'utf-16' in the schema" in refused("fit", "events", "wide.csv")

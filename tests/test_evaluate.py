@@ -204,3 +204,15 @@ def test_a_test_split_without_edges(worlds: Worlds) -> None:
         hr.evaluate(Fixed(np.zeros((120, 60))), train, test.with_edges({}))
     with pytest.raises(DataError, match=r"unknown edge type 'wached'.*Did you mean 'watched'"):
         hr.evaluate(Fixed(np.zeros((120, 60))), train, test, edge_type="wached")
+
+
+def test_a_model_of_another_graph_is_refused(films: hr.Hypergraph) -> None:
+    train, test = hr.split(films, "watched")
+    other = hr.Hypergraph.from_frames(watched=films.table("watched").filter(pl.col("item") != "film-0"))
+    model = hr.TopicModel(3, edges={"watched": 1.0}, n_passes=2).fit(other, progress=False)
+    with pytest.raises(hr.ModelError, match="the model knows other item vertices than train has"):
+        hr.evaluate(model, train, test)
+    with pytest.raises(hr.ModelError, match="the model is not fitted"):
+        hr.evaluate(hr.TopicModel(3), train, test)
+    with pytest.raises(hr.ModelError, match="the model is not fitted"):
+        hr.TopicModel(3).recommend_rows(np.arange(2), 5)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import hyperrec as hr
 from hyperrec.index import RECALL_GOAL, Index
 
 SETTINGS = settings(max_examples=50, deadline=None, derandomize=True)
@@ -136,8 +137,48 @@ def test_inverted_lists_with_allowed_rows_are_exact(clustered: np.ndarray, inver
     assert (found[:, n_found:] == -1).all()
 
 
-def test_inverted_lists_and_search_unseen_are_exact_together(clustered: np.ndarray, inverted: Index) -> None:
-    seen = np.sort(np.argsort(-(clustered[0] @ clustered.T))[:5]).astype(np.int32)
-    rows, _ = inverted.search_unseen(clustered[:1], np.array([0, 5], np.int64), seen, 10)
-    best, _ = ranked(clustered, clustered[0], np.setdiff1d(np.arange(5000), seen), 10)
-    assert rows[0].tolist() == best
+def test_many_allowed_rows_go_through_the_inverted_lists(
+    clustered: np.ndarray, inverted: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hyperrec.index.COPY_UP_TO", 100)
+    allowed = np.flatnonzero(np.arange(5000) % 3)
+    found, scores = inverted.search(clustered[:300], 10, allowed=allowed)
+    assert np.isin(found, allowed).all()
+    assert recall(clustered, clustered[:300], found, allowed) >= 0.93
+    np.testing.assert_allclose(scores, np.einsum("qt,qkt->qk", clustered[:300], clustered[found]), rtol=1e-4)
+
+
+def test_inverted_lists_leave_out_what_was_seen(clustered: np.ndarray, inverted: Index) -> None:
+    """Users who have seen none, some and most of what is best for them, in one batch."""
+    queries = clustered[:40]
+    best = np.argsort(-(queries @ clustered.T), axis=1)
+    seen = [np.sort(best[i, : 7 * (i % 9)]).astype(np.int32) for i in range(40)]
+    indptr = np.append(0, np.cumsum([len(one) for one in seen])).astype(np.int64)
+    rows, scores = inverted.search_unseen(queries, indptr, np.concatenate(seen), 10)
+    for query, own, row, score in zip(queries, seen, rows, scores, strict=True):
+        assert not np.isin(row, own).any()
+        assert (row >= 0).all()
+        np.testing.assert_allclose(score, clustered[row] @ query, rtol=1e-4)
+    wanted = [np.setdiff1d(order, own, assume_unique=True)[:10] for order, own in zip(best, seen, strict=True)]
+    assert np.mean([np.isin(a, b).mean() for a, b in zip(wanted, rows, strict=True)]) >= 0.93
+    few, _ = inverted.search_unseen(queries[:1], np.array([0, 0], np.int64), seen[0], 10, allowed=np.array([4, 7]))
+    assert sorted(few[0]) == [-1] * 8 + [4, 7]
+
+
+def test_recall_is_that_of_the_queries_that_are_asked() -> None:
+    """Queries of another kind than the rows: a few large topics, rows scaled by popularity."""
+    rng = np.random.default_rng(0)
+    rows = (rng.dirichlet(np.full(40, 0.1), 6000) * rng.pareto(1.2, (6000, 1))).astype(np.float32)
+    users = rng.dirichlet(np.full(40, 0.3), 500).astype(np.float32)
+    index = Index(rows, exact_up_to=500, queries=users[:200])
+    found, _ = index.search(users[200:], 10)
+    assert index.recall >= RECALL_GOAL
+    assert recall(rows, users[200:], found, np.arange(6000)) >= 0.93
+
+
+def test_the_index_of_items_is_measured_on_users(films: hr.Hypergraph, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hyperrec.model.EXACT_UP_TO", 10)
+    model = hr.TopicModel(3, edges={"watched": 1.0}, n_passes=2).fit(films, progress=False)
+    sample = model._item_index._sample
+    assert sample.shape == (120, 3)
+    np.testing.assert_allclose(sample.sum(axis=1), 1, rtol=1e-5)

@@ -190,3 +190,17 @@ def test_the_train_arrays_are_of_the_same_kind(films: hr.Hypergraph) -> None:
     for part in hr.split(films, "watched", by="cold_items"):
         arrays = part.to_arrays("watched")
         assert (arrays.vertices.dtype, arrays.weight.dtype) == (np.int32, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"seed": -1}, "seed must be a whole number, 0 or more; got -1."),
+        ({"seed": 1.5}, "seed must be a whole number, 0 or more; got 1.5."),
+        ({"fraction": "x"}, "fraction must lie between 0 and 1, exclusive; got 'x'."),
+    ],
+)
+def test_seeds_and_fractions_that_are_none(options: dict[str, Any], message: str) -> None:
+    graph = hr.Hypergraph.from_frames(seen=pl.DataFrame({"user": ["a", "a"], "item": ["x", "y"]}))
+    with pytest.raises(hr.DataError, match=message):
+        hr.split(graph, "seen", **options)

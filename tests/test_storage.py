@@ -490,3 +490,8 @@ def test_ctrl_c_leaves_what_was_there(
         labelled.save(saved if over else saved.with_name("new"))
     assert content(saved.parent) == before
     assert os.listdir(saved.parent) == ["shop"]
+
+
+def test_load_takes_a_folder() -> None:
+    with pytest.raises(hr.ModelError, match=r"load takes the folder that save\(\) wrote; got None"):
+        hr.load(None)  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ INFER_ROWS = 10_000
 PARQUET = (".parquet", ".pq")
 TYPES: dict[str, type[pl.DataType]] = {"string": pl.String, "integer": pl.Int64, "number": pl.Float64}
 UNIT = "\x1f"
+COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x78\x01", b"\x78\x9c", b"\x78\xda")  # gzip, zstd, zlib: Polars reads them
 
 
 class NotAsInferredError(Exception):
@@ -29,6 +30,7 @@ def scan(paths: list[Path], table: Table, origin: str, *, as_text: bool = False)
     for path in paths:
         with path.open("rb") as file:
             start = file.read(4)
+            line = start + file.readline(1 << 16)
         if not start:
             raise DataError(f"{path}: the file is empty.")
         if start.startswith(b"PK\x03\x04"):
@@ -36,6 +38,11 @@ def scan(paths: list[Path], table: Table, origin: str, *, as_text: bool = False)
         if (start == b"PAR1") != (path.suffix.lower() in PARQUET):
             expected, came = ("Parquet", "is none") if start != b"PAR1" else ("delimited text", "is a Parquet file")
             raise DataError(f"{path}: expected {expected} by its name, but the content {came}; rename or replace the file.")
+        if start != b"PAR1" and _is_utf8(table.encoding) and not start.startswith(COMPRESSED):
+            if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+                raise DataError(f"{path}: this is UTF-16 text; say encoding = 'utf-16' in the schema.")
+            if not _decodes(line):
+                raise DataError(f"{path}: its first line is not UTF-8 text; say its encoding in the schema, such as 'latin-1'.")
     if len({path.suffix.lower() in PARQUET for path in paths}) > 1:
         raise DataError(f"{listed(paths, most=3)}: expected files of one kind; some are Parquet, some are delimited text.")
     if paths[0].suffix.lower() in PARQUET:
@@ -44,10 +51,23 @@ def scan(paths: list[Path], table: Table, origin: str, *, as_text: bool = False)
     if separator is None:
         separator = "\t" if paths[0].suffix.lower() == ".tsv" else ","
     files: list[Any] = paths
-    if len(separator) != 1 or table.encoding.lower().replace("_", "-") not in ("utf-8", "utf8", "ascii"):
+    if len(separator) != 1 or not _is_utf8(table.encoding):
         files = [_translated(path, separator, table.encoding, origin) for path in paths]
         separator = separator if len(separator) == 1 else UNIT
     return _scan_text(files, paths, separator, table, origin, as_text)
+
+
+def _is_utf8(encoding: str) -> bool:
+    return encoding.lower().replace("_", "-") in ("utf-8", "utf8", "ascii")
+
+
+def _decodes(line: bytes) -> bool:
+    """Whether bytes are UTF-8, but for a character that is cut at their end."""
+    try:
+        line.decode()
+    except UnicodeDecodeError as error:
+        return error.reason == "unexpected end of data" and error.end == len(line)
+    return True
 
 
 def _scan_parquet(paths: list[Path]) -> pl.LazyFrame:
@@ -69,7 +89,7 @@ def _scan_parquet(paths: list[Path]) -> pl.LazyFrame:
 def _translated(path: Path, separator: str, encoding: str, origin: str) -> io.BytesIO:
     """The file as UTF-8 with a separator of one character, in memory: Polars scans nothing else, and this is fast."""
     content = path.read_bytes()
-    if encoding.lower().replace("_", "-") not in ("utf-8", "utf8", "ascii"):
+    if not _is_utf8(encoding):
         try:
             content = content.decode(encoding).encode()
         except LookupError:

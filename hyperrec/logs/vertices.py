@@ -81,7 +81,7 @@ def as_times(values: pl.Series, where: str) -> pl.Series:
         return values.cast(pl.Int64)
     if dtype == pl.String:
         whole = values.cast(pl.Int64, strict=False)
-        if whole.null_count() < len(values):
+        if whole.null_count() == values.null_count():
             return whole
         text = values.str.replace(r"^(\S+)T", "${1} ")
         parsed = None
@@ -93,7 +93,7 @@ def as_times(values: pl.Series, where: str) -> pl.Series:
             if parsed.null_count() == text.null_count():
                 break
         assert parsed is not None
-        return parsed
+        return parsed if parsed.null_count() <= whole.null_count() else whole
     raise DataError(f"{where}: expected times (integers, dates, or ISO text such as 2017-03-01 18:30:00); got {dtype}.")
 
 
@@ -163,7 +163,8 @@ def pieces(
         times = parts[1].cast(pl.Float32, strict=False).fill_nan(None)
         good = (times > 0).fill_null(False) & times.is_finite().fill_null(False)
         edges = edges.with_columns(parts[0].alias(name), (pl.col("weight") * times).alias("weight"))
-        bad = rows[edges["row"].filter(~good)].with_columns(pl.lit(f"count not a positive number: {vertex.column}").alias("rule"))
+        broken = edges["row"].filter(~good).unique(maintain_order=True)  # a row once, however many of its pieces
+        bad = rows[broken].with_columns(pl.lit(f"count not a positive number: {vertex.column}").alias("rule"))
         edges, no_rows = edges.filter(good), bad
     if vertex.split is not None:
         edges = edges.with_columns(_integers_if_all(edges[name]))

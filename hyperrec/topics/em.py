@@ -27,7 +27,7 @@ from hyperrec.topics.contexts import NO_PLAN, Plan
 from hyperrec.topics.statistics import Statistics
 
 MAX_CHUNKS = 8
-CHUNK_BYTES = 2**29  # all the chunks' tables together
+CHUNK_BYTES = 2**29  # all the chunks' tables together, where more than two are worth it
 BLOCK = 2048  # containers whose sums the caches hold, at a few hundred topics
 PARTS = 32  # of a block, for the threads to share
 

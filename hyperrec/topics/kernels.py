@@ -546,15 +546,16 @@ def maximize(n_vt, old, eta, fallback, new, empty):
             into[t] /= norm
 
 
-@njit(nogil=True, cache=True, parallel=True)
+@njit(nogil=True, cache=True)
 def best_unseen(scores, seen_indptr, seen_items, allowed, k, rows, values):
     """The k best columns of each row of scores, best first; ties go to the lower column.
 
     scores (B, V) float32; seen_indptr (B + 1,), seen_items: columns to leave out, ascending in each row; allowed (V,) bool.
-    rows (B, k) int32, -1 where nothing is left; values (B, k) float32.
+    rows (B, k) int32, -1 where nothing is left; values (B, k) float32. Not parallel: servers ask from several threads at once, and
+    not every thread pool of numba may be entered twice.
     """
     n_items = scores.shape[1]
-    for b in prange(scores.shape[0]):
+    for b in range(scores.shape[0]):
         at = seen_indptr[b]
         stop = seen_indptr[b + 1]
         count = 0
