@@ -20,8 +20,9 @@ def per_user(hit: np.ndarray, n_test: np.ndarray) -> dict[str, np.ndarray]:
     hit (n, k) bool, best first; n_test (n,) held-out items of each user, > 0.
 
     ndcg: binary gain, discount 1 / log2(rank + 1), over the best list of min(k, n_test) hits (Jarvelin & Kekalainen 2002).
-    precision: hits / k. recall: hits / n_test. recall_capped: hits / min(k, n_test). hit_rate: any hit. mrr: 1 / rank of the
-    first hit. map: mean precision at the hits over min(k, n_test).
+    precision: hits / k; implicit's precision_at_k is another one, the hits of all users over the sum of their min(k, n_test).
+    recall: hits / n_test. recall_capped: hits / min(k, n_test). hit_rate: any hit. mrr: 1 / rank of the first hit. map: mean
+    precision at the hits over min(k, n_test).
     """
     k = hit.shape[1]
     discount = 1 / np.log2(np.arange(2, k + 2))

@@ -176,9 +176,10 @@ def test_edge_types_that_cannot_be_measured(films: hr.Hypergraph) -> None:
 
 
 def test_a_floor_of_quality_on_movielens(data: Callable[[str], Path]) -> None:
+    """What the first sketch of this model had on this split, .4516, with nothing tuned."""
     train, test = hr.split(hr.read_logs("movielens-100k", data("movielens-100k")), "rated", seed=42)
-    model = hr.TopicModel(100, edges={"rated": 1.0}, n_passes=30).fit(train, progress=False)
+    model = hr.TopicModel(400, edges={"rated": 1.0}).fit(train, progress=False)
     topics = hr.evaluate(model, train, test, 10)
     popular = hr.evaluate(Popularity().fit(pair_matrix(train, "rated")), train, test, 10)
-    assert topics["ndcg@10"] > 0.42
+    assert topics["ndcg@10"] > 0.4516
     assert topics.compare(popular)["ci_low"] > 0.1

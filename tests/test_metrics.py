@@ -132,13 +132,16 @@ def test_the_held_out_items_first_is_the_best_list(case: tuple[np.ndarray, sp.cs
 def test_like_the_evaluator_of_implicit(films: hr.Hypergraph, k: int) -> None:
     """Its precision is all hits over the sum of min(k, held-out items): recall_capped, users weighted by that."""
     evaluation = pytest.importorskip("implicit.evaluation")
-    train, test = (pair_matrix(part, "watched") for part in hr.split(films, "watched", fraction=0.3))
-    peer = ImplicitALS(factors=8, iterations=3).fit(train)
-    theirs = evaluation.ranking_metrics_at_k(peer.model, train, test, K=k, show_progress=False)
-    users = np.flatnonzero(np.diff(test.indptr))
-    ours = measured(peer.recommend_rows(users, k, train[users])[0], test[users])
-    capped = np.minimum(np.diff(test.indptr)[users], k)
-    assert ours["ndcg"].mean() == pytest.approx(theirs["ndcg"], abs=1e-9)
-    assert ours["map"].mean() == pytest.approx(theirs["map"], abs=1e-9)
-    assert np.average(ours["recall_capped"], weights=capped) == pytest.approx(theirs["precision"], abs=1e-9)
+    train, test = hr.split(films, "watched", fraction=0.3)
+    seen, held = pair_matrix(train, "watched"), pair_matrix(test, "watched")
+    peer = ImplicitALS(factors=8, iterations=3).fit(seen)
+    theirs = evaluation.ranking_metrics_at_k(peer.model, seen, held, K=k, show_progress=False)
+    ours = hr.evaluate(peer, train, test, k)
+    n_test = np.diff(held.indptr)[ours.users]
+    assert ours[f"ndcg@{k}"] == pytest.approx(theirs["ndcg"], abs=1e-9)
+    assert ours[f"map@{k}"] == pytest.approx(theirs["map"], abs=1e-9)
+    weighted = np.average(ours.per_user[f"recall_capped@{k}"], weights=np.minimum(n_test, k))
+    assert weighted == pytest.approx(theirs["precision"], abs=1e-9)
+    of_hits = ours.per_user[f"precision@{k}"].sum() * k / np.minimum(n_test, k).sum()
+    assert of_hits == pytest.approx(evaluation.precision_at_k(peer.model, seen, held, K=k, show_progress=False), abs=1e-9)
     assert 0.05 < theirs["ndcg"] < 0.95
