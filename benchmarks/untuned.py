@@ -38,7 +38,7 @@ def main() -> None:
         low, high = found.metrics.filter(metric="ndcg@10").select("ci_low", "ci_high").row(0)
         quality = f"{found['ndcg@10']:.4f} [{low:.4f}, {high:.4f}]", f"{found['recall@20']:.4f}"
         rows.append((name, model.history.height, f"{cpu:.1f}", *quality))
-    note = f"{machine()}, {numba.get_num_threads()} threads; `TopicModel({N_TOPICS})`, all else as it comes; splits by seed {args.seed}."
+    note = f"{machine()}, {numba.get_num_threads()} threads; `TopicModel({N_TOPICS})`, nothing else set; split seed {args.seed}."
     write("untuned", ("data", "passes", "fit, CPU s", "NDCG@10", "Recall@20"), rows, note)
 
 
