@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import naive
@@ -319,22 +323,29 @@ def big_shards() -> tuple[list[Shard], Layout]:
     return [pairs, symmetric, in_context, in_order], Layout((n_vertices,), strategies.mass_of([symmetric], n_vertices))
 
 
-@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="one thread only")
-def test_the_number_of_threads_changes_no_bit() -> None:
+def fits_of_all_kernels(n_threads: int) -> list[bytes]:
+    """A fit with every kind of shard, and a fit of each kind alone, as bytes."""
     shards, layout = big_shards()
     assert len(shards[0].blocks.slices) > 5
     assert all(len(em._bounds(one.indptr, 60, 7)) == em.MAX_CHUNKS + 1 for one in shards[1:])
-    before, results = numba.get_num_threads(), []
-    try:
-        for n_threads in (1, 2, 2):
-            numba.set_num_threads(n_threads)
-            results.append(fit(shards, layout, n_topics=7, n_passes=5, seed=3))
-    finally:
-        numba.set_num_threads(before)
-    for other in results[1:]:
-        assert other.history == results[0].history
-        for name in ("embedding", "prior", "lift"):
-            np.testing.assert_array_equal(getattr(other.state, name), getattr(results[0].state, name))
+    numba.set_num_threads(n_threads)
+    results = [fit(some, layout, n_topics=7, n_passes=4, seed=3) for some in (shards, *([one] for one in shards))]
+    tables = [getattr(one.state, name).tobytes() for one in results for name in ("embedding", "prior", "lift", "shares")]
+    return [*tables, repr([one.history for one in results]).encode()]
+
+
+def test_the_number_of_threads_changes_no_bit() -> None:
+    """1, 2, 3 and 8 threads, in a process that has as many, whatever the machine."""
+    script = (
+        "import hashlib, test_em\n"
+        "for n in (1, 2, 3, 8): print(n, [hashlib.sha256(one).hexdigest() for one in test_em.fits_of_all_kernels(n)])"
+    )
+    environment = {**os.environ, "NUMBA_NUM_THREADS": "8", "PYTHONPATH": str(Path(__file__).parent)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    one, *others = (line.partition(" ")[2] for line in done.stdout.splitlines())
+    assert len(others) == 3
+    assert all(other == one for other in others)
 
 
 def test_another_seed_starts_elsewhere() -> None:

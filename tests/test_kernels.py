@@ -244,3 +244,41 @@ def test_over_relaxation_of_a_probability_near_zero_stays_finite() -> None:
         old, counts = np.array([[small, 1]], np.float32), np.array([[1, 0]], np.float32)
         kernels.maximize(counts, old, np.float32(1.99), np.full(2, 0.5, np.float32), new, empty)
         np.testing.assert_allclose(new, [[1, 0]])
+
+
+@examples
+@given(strategies.seeded(), st.integers(2, 8), st.sampled_from([1, 2, 30]))
+def test_orders_2_to_8_and_weights_from_a_millionth_to_a_billion(rng: np.random.Generator, order: int, n_topics: int) -> None:
+    state = strategies.state_of(rng, 9, n_topics, 0.0)
+    sharp = np.float32(rng.uniform(1, 9))  # rows of a fitted model are nearly zero nearly everywhere
+    rows = state.embedding**sharp
+    state = make_state(rows / rows.sum(axis=1, keepdims=True), state.prior, Layout((9,), np.ones(9)))
+    vertices = rng.integers(9, size=(40, order)).astype(np.int32)
+    weight = (10.0 ** rng.uniform(-6, 9, 40)).astype(np.float32)
+    found = expected_counts(Edges.symmetric(vertices, weight), state)
+    assert_same(found, naive.expected_symmetric(vertices, weight, state.embedding, state.prior))
+    assert np.isfinite(found.n_vt).all()
+    np.testing.assert_allclose(found.n_t.sum(), weight.sum(dtype=np.float64), rtol=1e-5)
+
+
+def test_edge_types_ten_million_times_apart_and_items_in_every_history() -> None:
+    """The light type moves what only it holds; nothing becomes nan or zero."""
+    rng = np.random.default_rng(2)
+    light = Edges.symmetric(rng.integers(0, 4, (50, 2)).astype(np.int32), np.full(50, 1e-3, np.float32))
+    heavy = Edges.symmetric(rng.integers(4, 9, (50, 3)).astype(np.int32), np.full(50, 1e4, np.float32))
+    everywhere = Pairs(strategies.history_of(rng, 30, 3, shortest=2), np.ones(30, np.float32))
+    shards = [light, heavy, everywhere]
+    mass = strategies.mass_of([light, heavy], 9) + np.bincount(everywhere.history.vertices, everywhere.history.weight, 9)
+    result = em.fit(shards, Layout((9,), mass), n_topics=3, n_passes=30, tolerance=0)
+    assert np.isfinite(result.state.embedding).all()
+    assert np.isfinite(result.state.lift).all()
+    np.testing.assert_allclose(result.state.embedding.sum(axis=1), 1, rtol=1e-5)
+    assert not result.empty.any()
+
+
+def test_one_topic_and_users_of_one_event() -> None:
+    state = strategies.state_of(np.random.default_rng(0), 3, 1, 0.0)
+    history = history_of({0: 1.0}, {1: 2.0, 2: 1.0})
+    found = expected_counts(Pairs(history, np.ones(2, np.float32)), state)
+    np.testing.assert_allclose(found.n_vt[:, 0], [1, 2, 1], rtol=1e-6)
+    assert (found.n_degenerate, found.log_likelihood) == (1, pytest.approx(0, abs=1e-6))
