@@ -86,6 +86,47 @@ def roles(graph: Hypergraph, edges: Mapping[str, float], container: str | None) 
     )
 
 
+@dataclass(frozen=True)
+class Roles:
+    """What the edge types of a model are to each other; depends on their modalities and weights alone.
+
+    user, item: modalities. in_history: types whose edges are the positions of histories: pairs with the container, or the longer
+    ones where there are no pairs. popular: the type that says how popular an item is, the first one between users and items.
+    companions: modalities that only accompany (container, item) edges. unit: the largest tau in a history, in which its length is
+    counted.
+    """
+
+    user: str
+    item: str
+    expressed: bool
+    in_history: frozenset[str]
+    popular: str | None
+    companions: frozenset[str]
+    unit: float
+
+    @classmethod
+    def of(
+        cls, modalities: Mapping[str, tuple[str, ...]], edges: Mapping[str, float], user: str, item: str, expressed: bool
+    ) -> Roles:
+        contained = [name for name in edges if expressed and user in modalities[name] and len(modalities[name]) > 1]
+        pairs = [name for name in contained if len(modalities[name]) == 2]
+        accompany = {m for members in modalities.values() for m in members} - {item}
+        for name in edges:
+            members = modalities[name]
+            if name in contained and name not in pairs:  # its first vertex beside the container is the position
+                accompany.discard(item if item in members else next(m for m in members if m != user))
+            else:
+                accompany -= set(members)
+        positions = pairs or contained
+        popular = next((name for name in edges if _joins(modalities[name], user, item)), None)
+        unit = max((edges[name] for name in positions), default=1.0)
+        return cls(user, item, expressed, frozenset(positions), popular, frozenset(accompany - {user}), unit)
+
+
+def _joins(modalities: Sequence[str], user: str, item: str) -> bool:
+    return modalities.count(user) > 1 if user == item else {user, item} <= set(modalities)
+
+
 def assemble(
     graph: Hypergraph,
     edges: Mapping[str, float],
@@ -94,86 +135,109 @@ def assemble(
     context: Context | None,
     length_damping: float,
     context_exponent: float,
+    known: tuple[Assembly, Roles] | None = None,
 ) -> Assembly:
-    """Lay out the table, cut the edges into shards, and collect the histories."""
+    """Lay out the table, cut the edges into shards, and collect the histories.
+
+    known: what was assembled before, over the vocabularies of this graph, and its roles: the shards are those of the new edges,
+    read in the longer histories, and all else is of both; new positions come after the known ones.
+    """
+    arrays = {name: graph.to_arrays(name) for name in edges}
+    modalities = {name: one.modalities for name, one in arrays.items()}
     expressed = container is not None and context is not None
     plan, in_order = (context.plan(), context.ordered) if context is not None else (NO_PLAN, False)
-    arrays = {name: graph.to_arrays(name) for name in edges}
-    user, item = roles(graph, edges, container)
-    used = {modality for one in arrays.values() for modality in one.modalities}
-    if expressed and not any(one.modalities.count(user) > 1 for one in arrays.values()):
-        used.discard(user)  # an expressed container has a row only as a member of another one's history: a friend
-    sizes = {m: len(graph.vocabulary(m)) for m in graph.vocabularies if m in used}
+    part_of = known[1] if known else Roles.of(modalities, edges, *roles(graph, edges, container), expressed)
+    user, item = part_of.user, part_of.item
+    if known:
+        sizes = known[0].sizes
+    else:
+        used = {modality for members in modalities.values() for modality in members}
+        if expressed and not any(members.count(user) > 1 for members in modalities.values()):
+            used.discard(user)  # an expressed container has a row only as a member of another one's history: a friend
+        sizes = {m: len(graph.vocabulary(m)) for m in graph.vocabularies if m in used}
     starts = np.concatenate([[0], np.cumsum(list(sizes.values()))])
     offsets = dict(zip(sizes, starts[:-1].tolist(), strict=True))
     n_rows, n_users = int(starts[-1]), len(graph.vocabulary(user))
 
-    counts = np.zeros(n_rows)
-    mass, whole = np.zeros(n_rows), np.zeros(n_rows)
-    pairs: list[Positions] = []
+    counts, mass, whole = np.zeros(n_rows), np.zeros(n_rows), np.zeros(n_rows)
+    positions: list[Positions] = []
     grouped: list[Positions] = []
     free: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
-    largest_tau = {"pairs": 0.0, "grouped": 0.0}
     seen = sp.csr_matrix((n_users, sizes[item]), dtype=np.float32)
-    companions = set(sizes) - {item}
     for name, tau in edges.items():
         one = arrays[name]
         weight = (one.weight * np.float32(tau)).astype(np.float32)
         if expressed and set(one.modalities) == {user} and one.order == 1:
             raise ModelError(f"edge type '{name}' holds nothing but the container '{user}': leave it out of edges=.")
-        joins = one.modalities.count(user) > 1 if item == user else {user, item} <= set(one.modalities)
-        # how popular an item is, the type that says what an item is says alone: not its attributes, nor the same events again
-        leaves_out = None if joins and not seen.nnz else item
-        counts += _totals(_rows_of(one, [m for m in one.modalities if m != leaves_out], offsets), weight, n_rows)
-        if joins:
+        # how popular an item is, its attributes do not say, nor the same events again
+        told = [m for m in one.modalities if m != item or name == part_of.popular]
+        counts += _totals(_rows_of(one, told, offsets), weight, n_rows)
+        if _joins(one.modalities, user, item):
             seen = seen.maximum(_met(one, user, item, seen.shape))
         owners, rows, others = _place(one, user if expressed else None, item, offsets)
         if owners is None:
             free.setdefault(rows.shape[1], []).append((rows, weight))
             mass += _totals(rows, weight / rows.shape[1], n_rows)
             whole += _totals(rows, weight, n_rows)
-            companions -= set(one.modalities)
             continue
         times = len(owners) // len(weight)  # an edge of two friends is one of each
         part = Positions(owners, rows, np.tile(weight, times), None if one.time is None else np.tile(one.time, times))
-        if len(others) == 1:
-            companions -= set(one.modalities)
-            pairs.append(part)
-            largest_tau["pairs"] = max(largest_tau["pairs"], tau)
-        else:
-            companions -= {others[0]}
+        if name in part_of.in_history:
+            positions.append(part)
+        if len(others) > 1:
             grouped.append(part)
-            largest_tau["grouped"] = max(largest_tau["grouped"], tau)
-    history, history_time = collect_history(pairs or grouped, context, n_users, n_rows)
-    history.importance = importance_of(context, graph.vocabulary(item), offsets[item], n_rows)[history.vertices]
+    new, new_time = collect_history(positions, context, n_users, n_rows)
+    new.importance = importance_of(context, graph.vocabulary(item), offsets[item], n_rows)[new.vertices]
+    history = _joined(known[0].history, new, in_order, n_rows) if known else new
+    before = np.diff(known[0].history.indptr) if known and in_order else np.zeros(n_users, np.int64)
     # lengths in units of tau: ten times all the taus is the same problem
-    lengths = np.bincount(history.owners, history.weight, n_users) / (largest_tau["pairs"] or largest_tau["grouped"] or 1.0)
+    lengths = np.bincount(history.owners, history.weight, n_users) / part_of.unit
     damping = np.where(lengths > 0, np.maximum(lengths, 1e-12) ** -length_damping, 1.0).astype(np.float32)
     shards: list[Shard] = []
-    if pairs and not in_order and not plan.passes:
+    counted = new.weight * damping[new.owners]
+    has_pairs = any(part.rows.shape[1] == 1 for part in positions)
+    if has_pairs and not in_order and not plan.passes and known is None:
         shards.append(Pairs(history, damping))
-    elif pairs:
-        place = np.arange(len(history.vertices)) - np.repeat(history.indptr[:-1], np.diff(history.indptr))
-        counted = history.weight * damping[history.owners]
-        shards.append(Edges(history.indptr, history.vertices[:, None], counted, place, history, plan))
-    if pairs:
-        mass += _totals(history.vertices[:, None], history.weight * damping[history.owners], n_rows)
+    elif has_pairs:
+        place = np.arange(len(new.vertices)) - new.indptr[:-1][new.owners]
+        if known and not in_order:
+            place = _places(history, None, new.owners, new.vertices, None)
+        shards.append(Edges(new.indptr, new.vertices[:, None], counted, before[new.owners] + place, history, plan))
+    if has_pairs:
+        mass += _totals(new.vertices[:, None], counted, n_rows)
     for part in grouped:
-        counted = part.weight * damping[part.owners]
-        shards.append(_in_context(part._replace(weight=counted), history, history_time, plan))
-        mass += _totals(part.rows[:, :1], counted, n_rows)
-        whole += _totals(part.rows, counted, n_rows)
+        part = part._replace(weight=part.weight * damping[part.owners])
+        shards.append(_in_context(part, new if in_order else history, new_time, before, history, plan))
+        mass += _totals(part.rows[:, :1], part.weight, n_rows)
+        whole += _totals(part.rows, part.weight, n_rows)
     for same_order in free.values():  # types of one order are one shard: the E-step does not tell them apart
         rows, weight = (np.concatenate(part) for part in zip(*same_order, strict=True))
         shards.append(Edges.symmetric(rows, weight))
-    exponents = tuple(context_exponent if expressed and m in companions else 1.0 for m in sizes)
-    as_phi = companions if expressed else set(sizes) - {container} if container is not None else set()
+    exponents = tuple(context_exponent if expressed and m in part_of.companions else 1.0 for m in sizes)
+    as_phi = set(part_of.companions) if expressed else set(sizes) - {container} if container is not None else set()
     phi_weight = np.concatenate([whole[offsets[m] : offsets[m] + size] * (m in as_phi) for m, size in sizes.items()])
-    layout = Layout(tuple(sizes.values()), mass, phi_weight if as_phi else None, exponents)
+    if known:
+        old = known[0]
+        counts, mass, seen = counts + old.counts, mass + old.layout.mass, seen.maximum(old.seen)
+        phi_weight = phi_weight + (0 if old.layout.phi_weight is None else old.layout.phi_weight)
+    layout = Layout(tuple(sizes.values()), mass, phi_weight if as_phi & set(sizes) else None, exponents)
     if user == item:  # no one is recommended to oneself
         seen = seen.maximum(sp.identity(n_users, np.float32, format="csr"))
     seen.sort_indices()
     return Assembly(offsets, sizes, shards, layout, history, seen, counts)
+
+
+def _joined(known: History, new: History, in_order: bool, n_rows: int) -> History:
+    """The positions of both: new ones after the known, or merged where no order counts."""
+    if not in_order:
+        total = (known.matrix(n_rows) + new.matrix(n_rows)).tocsr()
+        total.sort_indices()
+        return History(total.indptr.astype(np.int64), total.indices.astype(np.int32), total.data.astype(np.float32))
+    owners = np.concatenate([known.owners, new.owners])
+    order = np.argsort(owners, kind="stable")
+    names = ("vertices", "weight", "importance", "starts")
+    parts = {name: np.concatenate([getattr(known, name), getattr(new, name)])[order] for name in names}
+    return History.of(owners[order], n_containers=len(known.indptr) - 1, **parts)
 
 
 def _place(
@@ -257,13 +321,16 @@ def new_documents(owners: np.ndarray, time: np.ndarray, context: Context) -> np.
     return starts
 
 
-def _in_context(part: Positions, history: History, time: np.ndarray | None, plan: Plan) -> Edges:
-    """Edges of order above 2, grouped by container, each with its place in the history."""
+def _in_context(
+    part: Positions, placed: History, time: np.ndarray | None, before: np.ndarray, history: History, plan: Plan
+) -> Edges:
+    """Edges of order above 2, grouped by container, each with its place among the positions `placed`, which stand in the history
+    after `before` (D,) others."""
     order = np.argsort(part.owners, kind="stable")
     owners, rows, weight = part.owners[order], np.ascontiguousarray(part.rows[order]), part.weight[order].astype(np.float32)
     indptr = np.searchsorted(owners, np.arange(len(history.indptr))).astype(np.int64)
-    place = _places(history, time, owners, rows[:, 0], None if part.time is None else part.time[order])
-    return Edges(indptr, rows, weight, place, history, plan)
+    place = _places(placed, time, owners, rows[:, 0], None if part.time is None else part.time[order])
+    return Edges(indptr, rows, weight, before[owners] + place, history, plan)
 
 
 def _places(

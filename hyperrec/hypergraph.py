@@ -142,6 +142,20 @@ class Hypergraph:
         """The same vertices with other edges."""
         return replace(self, edges=dict(edges))
 
+    def over(self, vocabularies: Mapping[str, Vocabulary], labels: Mapping[str, pl.DataFrame]) -> Hypergraph:
+        """The same edges over longer vocabularies, with the labels that these have; new labels go before them."""
+        edges, both = {}, {**labels, **self.labels}
+        for modality in labels.keys() & self.labels.keys():
+            old, new = labels[modality], self.labels[modality].cast(labels[modality].schema)
+            both[modality] = pl.concat([new, old.join(new, on="id", how="anti", maintain_order="left")])
+        for name, table in self.edges.items():
+            frame = table.frame
+            for modality, column in zip(table.modalities, table.vertex_columns, strict=True):
+                row = pl.Series(vocabularies[modality].encode(self.vocabularies[modality].ids), dtype=pl.Int32)
+                frame = frame.with_columns(row.gather(frame[column]).alias(column))
+            edges[name] = EdgeTable(table.modalities, frame)
+        return replace(self, edges=edges, vocabularies=dict(vocabularies), labels=both)
+
     def select(self, *edge_types: str) -> Hypergraph:
         """The same vertices with the edges of these types only. Raises DataError for an unknown type."""
         return self.with_edges({name: self.edge_table(name) for name in edge_types})

@@ -15,7 +15,7 @@ import polars as pl
 import scipy.sparse as sp
 from tqdm import tqdm
 
-from hyperrec.assembly import Positions, assemble, check_edges, collect_history, importance_of, roles
+from hyperrec.assembly import Assembly, Positions, Roles, assemble, check_edges, collect_history, importance_of, roles
 from hyperrec.errors import DataError, ModelError, did_you_mean, listed
 from hyperrec.hypergraph import Hypergraph, as_numbers, vertex_columns
 from hyperrec.index import EXACT_UP_TO, SAMPLE, Index
@@ -23,7 +23,7 @@ from hyperrec.logs import as_frame
 from hyperrec.logs.vertices import as_times
 from hyperrec.topics import em
 from hyperrec.topics.contexts import Background, Context, Mean
-from hyperrec.topics.em import History
+from hyperrec.topics.em import History, Layout
 from hyperrec.vocabulary import Vocabulary
 
 UNSEEN_ITEM = 0.1  # pseudo-count that lets an item without events be ranked by its attributes
@@ -156,17 +156,87 @@ class TopicModel:
         self.user_modality, self.item_modality = roles(graph, edges, self.container)
         self.fitted_edges = edges
         self.edge_modalities = {name: graph.edges[name].modalities for name in edges}
+        self._take(fit, assembly, graph)
+        return self
+
+    def partial_fit(self, more: Any, *, n_passes: int = 5, keep: float = 1.0, gain: float = 1.0) -> TopicModel:
+        """Go on with new edges: events, users, items and other vertices that were not there before. The old ones are not needed.
+
+        The counts become keep * old + gain * new (the slides' delta and alpha), so that keep < 1 forgets. New events of known users
+        are read in the whole of their history, after what was there. `n_passes` over the new edges.
+
+        more : as `fit` takes it, with edge types that the model was fitted to.
+
+        Raises
+        ------
+        ModelError : the model is not fitted, or not to such edges. DataError : a frame is wrong.
+        """
+        self._fitted()
+        _check_number("n_passes", n_passes, 1, whole=True)
+        _check_number("keep", keep, 0, 1)
+        _check_number("gain", gain, 0)
+        graph = _as_graph(more)
+        for name, table in graph.edges.items():
+            if (known := self.edge_modalities.get(name)) is None:
+                raise ModelError(
+                    f"partial_fit: the model knows no edge type '{name}'; it was fitted to {listed(self.fitted_edges)}."
+                    f"{did_you_mean(name, self.fitted_edges)}"
+                )
+            if known != table.modalities:
+                raise ModelError(f"partial_fit: '{name}' joins {listed(known)} in the model; got {listed(table.modalities)}.")
+        edges = {name: tau for name, tau in self.fitted_edges.items() if name in graph.edges and graph.edges[name].frame.height}
+        if not edges:
+            raise ModelError("partial_fit: there are no edges.")
+        graph = graph.over({m: _extended(one, graph.vocabularies.get(m)) for m, one in self.vocabularies.items()}, self.labels)
+        part_of = Roles.of(self.edge_modalities, self.fitted_edges, self.user_modality, self.item_modality, self.expressed)
+        old, assembly = self._grown(graph)
+        assembly = assemble(
+            graph, edges, container=self.container, context=self.context, length_damping=self.length_damping,
+            context_exponent=self.context_exponent, known=(assembly, part_of),
+        )  # fmt: skip
+        fit = em.update(old, assembly.shards, assembly.layout, n_passes=n_passes, keep=keep, gain=gain)
+        self._take(fit, assembly, graph)
+        return self
+
+    def _take(self, fit: em.Fit, assembly: Assembly, graph: Hypergraph) -> None:
+        """Hold the result of a fit."""
         self.vocabularies: dict[str, Vocabulary] = {
             m: graph.vocabulary(m) for m in dict.fromkeys([*assembly.sizes, self.user_modality])
         }
         self.labels = {m: frame for m, frame in graph.labels.items() if m in self.vocabularies}
         self.offsets, self.sizes, self.counts = assembly.offsets, assembly.sizes, assembly.counts
-        self.state, self.history = fit.state, pl.DataFrame(fit.history)
+        self.state, self.n_v, self.weight, self.layout = fit.state, fit.n_v, fit.weight, assembly.layout
+        self.history = pl.DataFrame(fit.history)
         self.histories, self.seen = assembly.history, assembly.seen
         self.degenerate = {m: int(fit.empty[self._rows(m)].sum()) for m in self.sizes} if len(fit.empty) else {}
         self._forget_caches()
         self.fitted = True
-        return self
+
+    def _grown(self, graph: Hypergraph) -> tuple[em.Fit, Assembly]:
+        """The fit and its assembly over the longer vocabularies of a graph; new vertices are at p(t), without counts."""
+        sizes = {m: len(graph.vocabulary(m)) for m in self.sizes}
+        starts = np.cumsum([0, *sizes.values()])
+        n_rows, n_users = int(starts[-1]), len(graph.vocabulary(self.user_modality))
+        row = np.concatenate([start + np.arange(self.sizes[m]) for start, m in zip(starts, sizes, strict=False)])
+
+        def spread(values: np.ndarray) -> np.ndarray:
+            longer = np.zeros(n_rows)
+            longer[row] = values
+            return longer
+
+        embedding = np.tile(self.state.prior, (n_rows, 1))
+        embedding[row] = self.state.embedding
+        phi_weight = None if self.layout.phi_weight is None else spread(self.layout.phi_weight)
+        layout = Layout(tuple(sizes.values()), spread(self.layout.mass), phi_weight, self.layout.exponents)
+        state = em.make_state(embedding, self.state.prior.astype(np.float64), layout, self.state.shares)
+        fit = em.Fit(state, self.history.to_dicts(), np.zeros(0, bool), spread(self.n_v), self.weight)
+        known = self.histories
+        indptr = np.append(known.indptr, np.full(n_users + 1 - len(known.indptr), known.indptr[-1]))
+        history = History(indptr, row[known.vertices].astype(np.int32), known.weight, known.importance, known.starts)
+        seen = self.seen.copy()
+        seen.resize(n_users, sizes[self.item_modality])
+        offsets = dict(zip(sizes, starts.tolist(), strict=False))
+        return fit, Assembly(offsets, sizes, [], layout, history, seen, spread(self.counts))
 
     # --------------------------------------------------------------------------------------------- embeddings
 
@@ -650,6 +720,16 @@ def _listed_ids(ids: Any) -> Sequence[Any]:
     if not isinstance(ids, Iterable):
         raise DataError(f"expected an id or a list of ids; got {ids!r}.")
     return list(ids)
+
+
+def _extended(known: Vocabulary, more: Vocabulary | None) -> Vocabulary:
+    """A vocabulary with the new ids after the known ones."""
+    if more is None:
+        return known
+    ids = more.ids.cast(known.ids.dtype, strict=False)
+    if ids.null_count():
+        raise DataError(f"{known.modality}: the model knows ids of type {known.ids.dtype}; got {more.ids[0]!r}. Cast the column.")
+    return Vocabulary(known.modality, pl.concat([known.ids, ids.filter(~ids.is_in(known.ids.implode()))]))
 
 
 def _as_frame(frame: Any) -> pl.DataFrame:

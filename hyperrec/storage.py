@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 
 from hyperrec.errors import ModelError, listed
 from hyperrec.topics.contexts import from_json
-from hyperrec.topics.em import History, State
+from hyperrec.topics.em import History, Layout, State
 from hyperrec.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -97,7 +97,11 @@ def _write(model: TopicModel, folder: Path) -> None:
         "lift": model.state.lift,
         "shares": model.state.shares,
         "counts": model.counts,
+        "n_v": model.n_v,
+        "mass": model.layout.mass,
     }
+    if model.layout.phi_weight is not None:
+        arrays["phi_weight"] = model.layout.phi_weight
     arrays |= {f"history.{name}": getattr(model.histories, name) for name in HISTORY}
     seen = model.seen
     arrays |= {"seen.indptr": seen.indptr.astype(np.int64), "seen.indices": seen.indices.astype(np.int32), "seen.data": seen.data}
@@ -125,6 +129,8 @@ def _write(model: TopicModel, folder: Path) -> None:
         "fitted_edges": model.fitted_edges,
         "edge_modalities": model.edge_modalities,
         "degenerate": model.degenerate,
+        "weight": model.weight,
+        "exponents": model.layout.exponents,
         "sha256": {name: _digest(folder / name) for name in files},
     }
     config["config_sha256"] = _config_digest(config)
@@ -151,7 +157,9 @@ def load(folder: Path) -> TopicModel:
         model = TopicModel(**config["parameters"], context=from_json(config["context"]))
         arrays = _read(folder / "arrays.safetensors", load_file)
         model.state = State(*(arrays[name] for name in ("embedding", "prior", "lift", "shares")))
-        model.counts = arrays["counts"]
+        model.counts, model.n_v, model.weight = arrays["counts"], arrays["n_v"], float(config["weight"])
+        sizes = tuple(config["sizes"].values())
+        model.layout = Layout(sizes, arrays["mass"], arrays.get("phi_weight"), tuple(config["exponents"]))
         model.user_modality, model.item_modality = config["user_modality"], config["item_modality"]
         model.offsets, model.sizes = config["offsets"], config["sizes"]
         model.fitted_edges, model.degenerate = config["fitted_edges"], config["degenerate"]

@@ -183,11 +183,14 @@ class Layout:
 
 @dataclass
 class Fit:
-    """The result of `fit`: the state, a row of history a pass, and which rows had no counts at the end."""
+    """The result of `fit`: the state, a row of history a pass, which rows had no counts at the end, and the weights n_v (V,)
+    of the edges of each vertex, and of all of them: with the state they are the expected counts, n_vt = n_v p(t|v)."""
 
     state: State
     history: list[dict[str, float | int | bool]] = field(default_factory=list)
     empty: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    n_v: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    weight: float = 0.0
 
 
 def _bounds(indptr: np.ndarray, n_vertices: int, n_topics: int) -> np.ndarray:
@@ -333,14 +336,7 @@ def fit(
         fell, slowing = value < before, value - before <= gain
         gain = value - before if best else -np.inf
         stop = best is not None and gain < tolerance and (fell or slowing)
-        row = {
-            "pass": number,
-            "log_likelihood": float(statistics.log_likelihood),
-            "per_weight": float(value),
-            "eta": float(eta),
-            "stepped_back": bool(fell and (eta > 1.0 or stop)),
-            "degenerate_edges": statistics.n_degenerate,
-        }
+        row = _row(number, statistics, eta, fell and (eta > 1.0 or stop))
         result.history.append(row)
         if on_pass:
             on_pass(row)
@@ -354,7 +350,44 @@ def fit(
         best = (state, statistics)
         eta = over_relaxation if 2 < number < n_passes else 1.0
         state, result.empty = m_step(state, statistics, layout, eta)
-    result.state = state
+    result.state, result.n_v, result.weight = state, statistics.n_vt.sum(axis=1, dtype=np.float64), float(statistics.weight)
+    return result
+
+
+def _row(number: int, statistics: Statistics, eta: float, stepped_back: bool) -> dict[str, float | int | bool]:
+    """A row of the history of a fit."""
+    return {
+        "pass": number,
+        "log_likelihood": float(statistics.log_likelihood),
+        "per_weight": float(statistics.log_likelihood / statistics.weight),
+        "eta": float(eta),
+        "stepped_back": bool(stepped_back),
+        "degenerate_edges": statistics.n_degenerate,
+    }
+
+
+def update(
+    old: Fit, shards: Sequence[Shard], layout: Layout, *, n_passes: int, keep: float, gain: float
+) -> Fit:
+    """Go on from a fit with new edges: n_vt := keep n_vt + gain ñ_vt, ñ the expected counts of the new ones, then the M-step.
+
+    Passes over the new edges refine ñ; the old counts, n_v p(t|v), stay as they are. Slides: "Online EM with a localized E-step".
+    """
+    state, result = old.state, Fit(old.state, list(old.history))
+    before = Statistics(
+        (keep * old.n_v[:, None] * state.embedding).astype(np.float32), keep * old.weight * state.prior.astype(np.float64),
+        keep * old.weight * state.shares, weight=keep * old.weight,
+    )  # fmt: skip
+    for _ in range(n_passes):
+        statistics = e_step(shards, state)
+        result.history.append(_row(len(result.history) + 1, statistics, 1.0, False))
+        statistics.n_vt *= np.float32(gain)
+        statistics.n_t *= gain
+        statistics.shares *= gain
+        statistics.weight *= gain
+        statistics.merge(before)
+        state, result.empty = m_step(state, statistics, layout)
+    result.state, result.n_v, result.weight = state, statistics.n_vt.sum(axis=1, dtype=np.float64), float(statistics.weight)
     return result
 
 
