@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,35 +16,18 @@ from tqdm import tqdm
 
 from hyperrec.assembly import Assembly, Positions, Roles, assemble, check_edges, collect_history, importance_of, roles
 from hyperrec.errors import DataError, ModelError, did_you_mean, listed
+from hyperrec.explain import Explanation, explain, named_rows, normalized
+from hyperrec.growth import extended, grown
 from hyperrec.hypergraph import Hypergraph, as_numbers, vertex_columns
 from hyperrec.index import EXACT_UP_TO, SAMPLE, Index
 from hyperrec.logs import as_frame
 from hyperrec.logs.vertices import as_times
 from hyperrec.topics import em
 from hyperrec.topics.contexts import Background, Context, Mean
-from hyperrec.topics.em import History, Layout
+from hyperrec.topics.em import History
 from hyperrec.vocabulary import Vocabulary
 
 UNSEEN_ITEM = 0.1  # pseudo-count that lets an item without events be ranked by its attributes
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Why an item is recommended to a user.
-
-    score: as `recommend` gives it. history: modality, id, name, contribution; topics: topic, share, contribution. Contributions sum
-    to the score in either frame. sentence: the same for a person.
-    """
-
-    user: Any
-    item: Any
-    score: float
-    history: pl.DataFrame
-    topics: pl.DataFrame
-    sentence: str
-
-    def __str__(self) -> str:
-        return self.sentence
 
 
 class TopicModel:
@@ -187,9 +169,9 @@ class TopicModel:
         edges = {name: tau for name, tau in self.fitted_edges.items() if name in graph.edges and graph.edges[name].frame.height}
         if not edges:
             raise ModelError("partial_fit: there are no edges.")
-        graph = graph.over({m: _extended(one, graph.vocabularies.get(m)) for m, one in self.vocabularies.items()}, self.labels)
+        graph = graph.over({m: extended(one, graph.vocabularies.get(m)) for m, one in self.vocabularies.items()}, self.labels)
         part_of = Roles.of(self.edge_modalities, self.fitted_edges, self.user_modality, self.item_modality, self.expressed)
-        old, assembly = self._grown(graph)
+        old, assembly = grown(self, graph)
         assembly = assemble(
             graph, edges, container=self.container, context=self.context, length_damping=self.length_damping,
             context_exponent=self.context_exponent, known=(assembly, part_of),
@@ -212,32 +194,6 @@ class TopicModel:
         self._forget_caches()
         self.fitted = True
 
-    def _grown(self, graph: Hypergraph) -> tuple[em.Fit, Assembly]:
-        """The fit and its assembly over the longer vocabularies of a graph; new vertices are at p(t), without counts."""
-        sizes = {m: len(graph.vocabulary(m)) for m in self.sizes}
-        starts = np.cumsum([0, *sizes.values()])
-        n_rows, n_users = int(starts[-1]), len(graph.vocabulary(self.user_modality))
-        row = np.concatenate([start + np.arange(self.sizes[m]) for start, m in zip(starts, sizes, strict=False)])
-
-        def spread(values: np.ndarray) -> np.ndarray:
-            longer = np.zeros(n_rows)
-            longer[row] = values
-            return longer
-
-        embedding = np.tile(self.state.prior, (n_rows, 1))
-        embedding[row] = self.state.embedding
-        phi_weight = None if self.layout.phi_weight is None else spread(self.layout.phi_weight)
-        layout = Layout(tuple(sizes.values()), spread(self.layout.mass), phi_weight, self.layout.exponents)
-        state = em.make_state(embedding, self.state.prior.astype(np.float64), layout, self.state.shares)
-        fit = em.Fit(state, self.history.to_dicts(), np.zeros(0, bool), spread(self.n_v), self.weight)
-        known = self.histories
-        indptr = np.append(known.indptr, np.full(n_users + 1 - len(known.indptr), known.indptr[-1]))
-        history = History(indptr, row[known.vertices].astype(np.int32), known.weight, known.importance, known.starts)
-        seen = self.seen.copy()
-        seen.resize(n_users, sizes[self.item_modality])
-        offsets = dict(zip(sizes, starts.tolist(), strict=False))
-        return fit, Assembly(offsets, sizes, [], layout, history, seen, spread(self.counts))
-
     # --------------------------------------------------------------------------------------------- embeddings
 
     def embedding(self, modality: str) -> np.ndarray:
@@ -246,7 +202,7 @@ class TopicModel:
         if self._has_rows(modality):
             return self.state.embedding[self._rows(modality)]
         lifts = self._user_lifts(np.arange(len(self.vocabularies[modality])))
-        return _normalized(lifts * self.state.prior)
+        return normalized(lifts * self.state.prior)
 
     def topics(self, modality: str | None = None, *, k: int = 10) -> pl.DataFrame:
         """The k vertices of a modality that each topic gives the highest p(v|t).
@@ -367,32 +323,13 @@ class TopicModel:
         return self._labelled(frame, modality, on="neighbour")
 
     def explain(self, user: Any, item: Any, *, given: Mapping[str, Any] | None = None, k: int = 3) -> Explanation:
-        """Which vertices of the user's history speak for an item, and through which topics.
+        """Which vertices of the user's history speak for an item, and through which topics; the sentence names k of each.
 
         Raises
         ------
         DataError : an unknown id.
         """
-        self._fitted()
-        user_row = self.vocabularies[self.user_modality].rows([user])
-        item_row = self.vocabularies[self.item_modality].rows([item])
-        prior, lifts = self.state.prior, self._user_lifts(user_row)[0]
-        in_context = self._in_context(lifts[None], given)[0]
-        by_topic = self._item_vectors[item_row[0]] * prior * in_context
-        vector = np.divide(by_topic, lifts, out=np.zeros_like(lifts), where=lifts > 0)
-        topics = pl.DataFrame(
-            {"topic": np.arange(self.n_topics), "share": _normalized((lifts * prior)[None])[0], "contribution": by_topic}
-        ).sort("contribution", descending=True)
-        score = float(by_topic.sum())
-        rows, contribution = self._contributions(user_row[0], lifts, vector)
-        history = self._named_rows(rows, contribution * score / max(contribution.sum(), 1e-30))
-        history = history.sort("contribution", descending=True)
-        because = _shares(history.select("name", "contribution"), score, k)
-        through = _shares(topics.select(pl.format("topic {}", "topic"), "contribution"), score, k)
-        sentence = f"{self._name(self.item_modality, item_row[0])} for {self.user_modality} {user}"
-        sentence += f": because of {because}" if because else ""
-        sentence += f"; through {through}." if through else ": they share no topic."
-        return Explanation(user, item, score, history, topics, sentence)
+        return explain(self._fitted(), user, item, given=given, k=k)
 
     def positions(self, user: Any = None, *, history: Any = None) -> pl.DataFrame:
         """The five topic vectors of each position of a history, in the order in which the context reads it.
@@ -427,9 +364,9 @@ class TopicModel:
         joint = word * context * prior
         joint[joint.sum(axis=1) <= 0] = prior
         vectors = {"context_free": word, "left": left, "right": right, "context": context, "contextual": joint / prior}
-        named = self._named_rows(read.vertices, np.zeros(len(word))).select("modality", "id")
+        named = named_rows(self, read.vertices, np.zeros(len(word))).select("modality", "id")
         kind = pl.Array(pl.Float32, self.n_topics)
-        columns = {name: pl.Series(_normalized(lift * prior), dtype=kind) for name, lift in vectors.items()}
+        columns = {name: pl.Series(normalized(lift * prior), dtype=kind) for name, lift in vectors.items()}
         return named.with_columns(**columns).with_row_index("position", offset=1)
 
     def fold_in(self, modality: str, frame: Any) -> pl.DataFrame:
@@ -461,7 +398,7 @@ class TopicModel:
             rows = self.vocabularies[other].rows(table[name].filter(pl.Series(known)))
             np.add.at(total, row_of[known], self.embedding(other)[rows] * (weight[known] * self._tau(modality, other))[:, None])
         total[total.sum(axis=1) == 0] = self.state.prior
-        embedding = _normalized(total.astype(np.float32))
+        embedding = normalized(total.astype(np.float32))
         return pl.DataFrame(
             {"id": ids.sort(), "embedding": pl.Series(embedding, dtype=pl.Array(pl.Float32, self.n_topics))}
         )
@@ -542,18 +479,6 @@ class TopicModel:
             start = self.offsets[self.user_modality]
             return np.asarray(self.state.lift[start + rows])
         return self._history_lifts(self.histories.take(rows))
-
-    def _contributions(self, user_row: int, lifts: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Table rows of a user's history, and what each adds to the product of the user's lifts with an item's vector (T,)."""
-        if self.expressed:
-            history, plan = self.histories.take(np.array([user_row])), self._reading.plan()
-            _, values = em.contexts_of(history, plan, self.state)
-            added = em.weights_after(history, plan, self.state) * (values @ vector)
-            rows, places = np.unique(history.vertices, return_inverse=True)
-            return rows, np.bincount(places, added, len(rows))
-        rows = self.offsets[self.item_modality] + self.seen[user_row].indices
-        posterior = _normalized(self.state.lift[rows] * lifts * self.state.prior)  # p(t | user, item): what p(t|user) is made of
-        return rows, posterior @ (vector / self.state.prior)
 
     def _context_lift(self, given: Mapping[str, Any] | None) -> np.ndarray:
         """Product of the lifts of the context's vertices, (T,); ones without a context."""
@@ -647,30 +572,6 @@ class TopicModel:
         joined = frame.join(labels, on=on, how="left", maintain_order="left")
         return joined.select(*frame.columns[:at], "label", *frame.columns[at:])
 
-    def _name(self, modality: str, row: int) -> str:
-        one = self.vocabularies[modality].ids[int(row)]
-        if modality in self.labels:
-            found = self.labels[modality].filter(pl.col("id") == one)["label"]
-            if len(found) and found[0] is not None:
-                return str(found[0])
-        return f"{modality} {one}"
-
-    def _named_rows(self, rows: np.ndarray, contribution: np.ndarray) -> pl.DataFrame:
-        """modality, id, name, contribution of table rows."""
-        starts = np.array(list(self.offsets.values()))
-        modalities = list(self.offsets)
-        owner = np.searchsorted(starts, rows, side="right") - 1
-        named = [(modalities[o], int(r - starts[o])) for o, r in zip(owner, rows, strict=True)]
-        return pl.DataFrame(
-            {
-                "modality": [modality for modality, _ in named],
-                "id": [str(self.vocabularies[modality].ids[row]) for modality, row in named],
-                "name": [self._name(modality, row) for modality, row in named],
-                "contribution": contribution.astype(np.float64),
-            },
-            schema={"modality": pl.String, "id": pl.String, "name": pl.String, "contribution": pl.Float64},
-        )
-
 
 def load(folder: str | Path) -> TopicModel:
     """A model that `TopicModel.save` wrote. Raises ModelError for a folder that is damaged or not a model."""
@@ -702,17 +603,6 @@ def _weights(table: pl.DataFrame, what: str) -> np.ndarray:
     return weight
 
 
-def _shares(parts: pl.DataFrame, score: float, k: int) -> str:
-    """'name (60 %), name (30 %)' of the first k rows (name, contribution), but for those that are nothing beside the first."""
-    told = [(name, value) for name, value in parts.head(k).iter_rows() if value > 0.05 * parts["contribution"][0]]
-    return ", ".join(f"{name} ({100 * value / score:.0f} %)" for name, value in told)
-
-
-def _normalized(rows: np.ndarray) -> np.ndarray:
-    """Rows divided by their sums, float32."""
-    return np.asarray(rows / rows.sum(axis=1, keepdims=True), dtype=np.float32)
-
-
 def _listed_ids(ids: Any) -> Sequence[Any]:
     """A list of ids; a single string or number becomes a list of one."""
     if isinstance(ids, (str, int, np.integer)):
@@ -720,16 +610,6 @@ def _listed_ids(ids: Any) -> Sequence[Any]:
     if not isinstance(ids, Iterable):
         raise DataError(f"expected an id or a list of ids; got {ids!r}.")
     return list(ids)
-
-
-def _extended(known: Vocabulary, more: Vocabulary | None) -> Vocabulary:
-    """A vocabulary with the new ids after the known ones."""
-    if more is None:
-        return known
-    ids = more.ids.cast(known.ids.dtype, strict=False)
-    if ids.null_count():
-        raise DataError(f"{known.modality}: the model knows ids of type {known.ids.dtype}; got {more.ids[0]!r}. Cast the column.")
-    return Vocabulary(known.modality, pl.concat([known.ids, ids.filter(~ids.is_in(known.ids.implode()))]))
 
 
 def _as_frame(frame: Any) -> pl.DataFrame:

@@ -1,0 +1,112 @@
+"""Why an item is recommended: what each position of a history, and each topic, adds to its score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from hyperrec.topics import em
+
+if TYPE_CHECKING:
+    from hyperrec.model import TopicModel
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why an item is recommended to a user.
+
+    score: as `recommend` gives it. history: modality, id, name, contribution; topics: topic, share, contribution. Contributions sum
+    to the score in either frame. sentence: the same for a person.
+    """
+
+    user: Any
+    item: Any
+    score: float
+    history: pl.DataFrame
+    topics: pl.DataFrame
+    sentence: str
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+def explain(model: TopicModel, user: Any, item: Any, *, given: Mapping[str, Any] | None = None, k: int = 3) -> Explanation:
+    """Which vertices of the user's history speak for an item, and through which topics.
+
+    Raises
+    ------
+    DataError : an unknown id.
+    """
+    user_row = model.vocabularies[model.user_modality].rows([user])
+    item_row = model.vocabularies[model.item_modality].rows([item])
+    prior, lifts = model.state.prior, model._user_lifts(user_row)[0]
+    in_context = model._in_context(lifts[None], given)[0]
+    by_topic = model._item_vectors[item_row[0]] * prior * in_context
+    vector = np.divide(by_topic, lifts, out=np.zeros_like(lifts), where=lifts > 0)
+    topics = pl.DataFrame(
+        {"topic": np.arange(model.n_topics), "share": normalized((lifts * prior)[None])[0], "contribution": by_topic}
+    ).sort("contribution", descending=True)
+    score = float(by_topic.sum())
+    rows, contribution = _contributions(model, user_row[0], lifts, vector)
+    history = named_rows(model, rows, contribution * score / max(contribution.sum(), 1e-30))
+    history = history.sort("contribution", descending=True)
+    because = _shares(history.select("name", "contribution"), score, k)
+    through = _shares(topics.select(pl.format("topic {}", "topic"), "contribution"), score, k)
+    sentence = f"{_name(model, model.item_modality, item_row[0])} for {model.user_modality} {user}"
+    sentence += f": because of {because}" if because else ""
+    sentence += f"; through {through}." if through else ": they share no topic."
+    return Explanation(user, item, score, history, topics, sentence)
+
+
+def _contributions(model: TopicModel, user_row: int, lifts: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Table rows of a user's history, and what each adds to the product of the user's lifts with an item's vector (T,)."""
+    if model.expressed:
+        history, plan = model.histories.take(np.array([user_row])), model._reading.plan()
+        _, values = em.contexts_of(history, plan, model.state)
+        added = em.weights_after(history, plan, model.state) * (values @ vector)
+        rows, places = np.unique(history.vertices, return_inverse=True)
+        return rows, np.bincount(places, added, len(rows))
+    rows = model.offsets[model.item_modality] + model.seen[user_row].indices
+    posterior = normalized(model.state.lift[rows] * lifts * model.state.prior)  # p(t | user, item): what p(t|user) is made of
+    return rows, posterior @ (vector / model.state.prior)
+
+
+def named_rows(model: TopicModel, rows: np.ndarray, contribution: np.ndarray) -> pl.DataFrame:
+    """modality, id, name, contribution of table rows."""
+    starts = np.array(list(model.offsets.values()))
+    modalities = list(model.offsets)
+    owner = np.searchsorted(starts, rows, side="right") - 1
+    named = [(modalities[o], int(r - starts[o])) for o, r in zip(owner, rows, strict=True)]
+    return pl.DataFrame(
+        {
+            "modality": [modality for modality, _ in named],
+            "id": [str(model.vocabularies[modality].ids[row]) for modality, row in named],
+            "name": [_name(model, modality, row) for modality, row in named],
+            "contribution": contribution.astype(np.float64),
+        },
+        schema={"modality": pl.String, "id": pl.String, "name": pl.String, "contribution": pl.Float64},
+    )
+
+
+def _name(model: TopicModel, modality: str, row: int) -> str:
+    one = model.vocabularies[modality].ids[int(row)]
+    if modality in model.labels:
+        found = model.labels[modality].filter(pl.col("id") == one)["label"]
+        if len(found) and found[0] is not None:
+            return str(found[0])
+    return f"{modality} {one}"
+
+
+def _shares(parts: pl.DataFrame, score: float, k: int) -> str:
+    """'name (60 %), name (30 %)' of the first k rows (name, contribution), but for those that are nothing beside the first."""
+    told = [(name, value) for name, value in parts.head(k).iter_rows() if value > 0.05 * parts["contribution"][0]]
+    return ", ".join(f"{name} ({100 * value / score:.0f} %)" for name, value in told)
+
+
+def normalized(rows: np.ndarray) -> np.ndarray:
+    """Rows divided by their sums, float32."""
+    return np.asarray(rows / rows.sum(axis=1, keepdims=True), dtype=np.float32)

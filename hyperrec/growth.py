@@ -1,0 +1,55 @@
+"""A fitted model over longer vocabularies: what `partial_fit` starts from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from hyperrec.assembly import Assembly
+from hyperrec.errors import DataError
+from hyperrec.hypergraph import Hypergraph
+from hyperrec.topics import em
+from hyperrec.topics.em import History, Layout
+from hyperrec.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from hyperrec.model import TopicModel
+
+
+def grown(model: TopicModel, graph: Hypergraph) -> tuple[em.Fit, Assembly]:
+    """The fit and its assembly over the longer vocabularies of a graph; new vertices are at p(t), without counts."""
+    sizes = {m: len(graph.vocabulary(m)) for m in model.sizes}
+    starts = np.cumsum([0, *sizes.values()])
+    n_rows, n_users = int(starts[-1]), len(graph.vocabulary(model.user_modality))
+    row = np.concatenate([start + np.arange(model.sizes[m]) for start, m in zip(starts, sizes, strict=False)])
+
+    def spread(values: np.ndarray) -> np.ndarray:
+        longer = np.zeros(n_rows)
+        longer[row] = values
+        return longer
+
+    embedding = np.tile(model.state.prior, (n_rows, 1))
+    embedding[row] = model.state.embedding
+    phi_weight = None if model.layout.phi_weight is None else spread(model.layout.phi_weight)
+    layout = Layout(tuple(sizes.values()), spread(model.layout.mass), phi_weight, model.layout.exponents)
+    state = em.make_state(embedding, model.state.prior.astype(np.float64), layout, model.state.shares)
+    fit = em.Fit(state, model.history.to_dicts(), np.zeros(0, bool), spread(model.n_v), model.weight)
+    known = model.histories
+    indptr = np.append(known.indptr, np.full(n_users + 1 - len(known.indptr), known.indptr[-1]))
+    history = History(indptr, row[known.vertices].astype(np.int32), known.weight, known.importance, known.starts)
+    seen = model.seen.copy()
+    seen.resize(n_users, sizes[model.item_modality])
+    offsets = dict(zip(sizes, starts.tolist(), strict=False))
+    return fit, Assembly(offsets, sizes, [], layout, history, seen, spread(model.counts))
+
+
+def extended(known: Vocabulary, more: Vocabulary | None) -> Vocabulary:
+    """A vocabulary with the new ids after the known ones."""
+    if more is None:
+        return known
+    ids = more.ids.cast(known.ids.dtype, strict=False)
+    if ids.null_count():
+        raise DataError(f"{known.modality}: the model knows ids of type {known.ids.dtype}; got {more.ids[0]!r}. Cast the column.")
+    return Vocabulary(known.modality, pl.concat([known.ids, ids.filter(~ids.is_in(known.ids.implode()))]))
