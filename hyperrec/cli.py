@@ -46,6 +46,9 @@ def _known_ending(_type: Any, out: Path | None) -> None:
 
 
 Whole = Annotated[int, Parameter(converter=_whole)]
+Edges = Annotated[
+    list[str] | None, Parameter(help="edge type and weight, such as genre=0.1; repeat it; by default all types with weight 1")
+]
 Table = Annotated[Path | None, Parameter(validator=_known_ending)]
 
 
@@ -65,17 +68,34 @@ def fit(
     out: Path = Path("hyperrec-model"),
     topics: Whole = 200,
     passes: Whole = 60,
-    container: str = "user",
-    edge: Annotated[list[str] | None, Parameter(help="edge type and weight, such as genre=0.1; repeat it")] = None,
+    container: str | None = None,
+    edge: Edges = None,
     seed: Whole = 0,
 ) -> None:
-    """Fit a model to a log: a schema by name or path, and the folder or file of the log."""
+    """Fit a model to a log.
+
+    Parameters
+    ----------
+    schema
+        A schema by name or path.
+    source
+        The folder or file of the log.
+    out
+        The folder of the model; a model that is there is replaced.
+    topics
+        Number of topics.
+    passes
+        Passes of EM at most.
+    container
+        The modality that owns histories; by default "user", or else the first of the first edge type.
+    """
     import hyperrec as hr
     from hyperrec.storage import check_target
 
     check_target(out)
-    edges = {name: _number(value, "--edge") for name, value in _pairs(edge, "--edge", "1").items()} or None
+    edges = _weights(edge)
     graph = hr.read_logs(schema, source)
+    container = container or ("user" if "user" in graph.modalities else next(iter(graph.edges.values())).modalities[0])
     print(graph, file=sys.stderr)
     model = hr.TopicModel(topics, container, edges=edges, n_passes=passes, seed=seed).fit(graph, progress=True)
     print(model, file=sys.stderr)
@@ -133,15 +153,33 @@ def evaluate(
     fraction: float = 0.2,
     topics: Whole = 200,
     passes: Whole = 60,
+    edge: Annotated[
+        list[str] | None, Parameter(help="edge type and weight of the model, repeat it; by default the edge type alone")
+    ] = None,
     seed: Whole = 42,
     out: Table = None,
 ) -> None:
-    """Split a log, fit to the one part and measure on the other."""
+    """Split a log, fit to the one part and measure on the other.
+
+    Parameters
+    ----------
+    schema
+        A schema by name or path.
+    source
+        The folder or file of the log.
+    edge_type
+        The user-item edges to split; its first modality owns the histories.
+    by
+        What is held out: random, last, time, cold_items or cold_users.
+    fraction
+        How much of it, but for last.
+    """
     import hyperrec as hr
 
+    edges = _weights(edge) or {edge_type: 1.0}
     train, test = hr.split(hr.read_logs(schema, source), edge_type, by=by, fraction=fraction, seed=seed)
     user = train.edge_table(edge_type).modalities[0]
-    model = hr.TopicModel(topics, user, edges={edge_type: 1.0}, n_passes=passes).fit(train, progress=True)
+    model = hr.TopicModel(topics, user, edges=edges, n_passes=passes).fit(train, progress=True)
     _show(hr.evaluate(model, train, test).metrics, out)
 
 
@@ -191,6 +229,10 @@ def _pairs(given: list[str] | None, option: str, default: str | None = None) -> 
             raise DataError(f"{option} expects name=value, such as hour=18; got '{one}'.")
         pairs[name] = value if equals else str(default)
     return pairs
+
+
+def _weights(edge: list[str] | None) -> dict[str, float] | None:
+    return {name: _number(value, "--edge") for name, value in _pairs(edge, "--edge", "1").items()} or None
 
 
 def _number(text: str, option: str) -> float:

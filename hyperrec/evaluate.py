@@ -104,6 +104,8 @@ def evaluate(
     ------
     DataError : the test split has no edges for any user. ModelError : k <= 0, a model that is not fitted, or of another graph.
     """
+    if not (isinstance(train, Hypergraph) and isinstance(test, Hypergraph)):
+        raise DataError("evaluate takes the two hypergraphs that hr.split makes.")
     lengths = sorted({*np.atleast_1d(k).tolist()})
     if not lengths or not all(isinstance(one, int) and one > 0 for one in lengths):
         raise ModelError(f"k must be 1 or more, got {k}.")
@@ -113,7 +115,10 @@ def evaluate(
     if getattr(model, "fitted", True) is False:
         raise ModelError("the model is not fitted: call fit(graph) first.")
     for modality in test.edge_table(edge_type).modalities[:2]:
-        if (known := getattr(model, "vocabularies", {}).get(modality)) is not None and known != train.vocabulary(modality):
+        if test.vocabulary(modality) != train.vocabulary(modality):
+            raise DataError(f"train and test number their {modality} vertices differently: make both with hr.split of one graph.")
+        vocabularies = getattr(model, "vocabularies", None)
+        if vocabularies is not None and vocabularies.get(modality) != train.vocabulary(modality):
             raise ModelError(f"the model knows other {modality} vertices than train has: evaluate it on the split that it saw.")
     seen, held = pair_matrix(train, edge_type), pair_matrix(test, edge_type)
     if filter_seen:

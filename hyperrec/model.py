@@ -27,6 +27,7 @@ from hyperrec.topics.contexts import Background, Context, Mean
 from hyperrec.topics.em import History
 from hyperrec.vocabulary import Vocabulary
 
+SILENT = 1e-3  # of its share, which a topic must have of a modality to be told
 UNSEEN_ITEM = 0.1  # pseudo-count that lets an item without events be ranked by its attributes
 
 
@@ -207,6 +208,8 @@ class TopicModel:
     def topics(self, modality: str | None = None, *, k: int = 10) -> pl.DataFrame:
         """The k vertices of a modality that each topic gives the highest p(v|t).
 
+        A topic that has nothing to do with a modality (less than a thousandth of its share p(t)) is left out.
+
         Returns a frame: topic, share = p(t), rank from 1, id, [label], probability = p(v|t), lift = p(t|v) / p(t).
         """
         modality = modality or self._fitted().item_modality
@@ -215,9 +218,10 @@ class TopicModel:
         joint = self.embedding(modality) * self._mass(modality)[:, None]
         by_topic = joint / np.maximum(joint.sum(axis=0), 1e-30)
         best = np.argsort(-by_topic, axis=0, kind="stable")[:k]
-        order = np.argsort(-self.state.prior, kind="stable")
+        there = joint.sum(axis=0) / max(joint.sum(), 1e-30) > SILENT * self.state.prior
+        order = [topic for topic in np.argsort(-self.state.prior, kind="stable") if there[topic]]
         rows = best[:, order].T.ravel()
-        topic = np.repeat(order, k)
+        topic = np.repeat(np.array(order, dtype=np.int64), k)
         frame = pl.DataFrame(
             {
                 "topic": topic,

@@ -36,7 +36,8 @@ def test_json_gives_the_same_context_back(context: Context) -> None:
 def test_repr_tells_what_is_not_usual() -> None:
     assert repr(hr.Mean()) == "Mean()"
     assert repr(hr.Recency(0.3, pause=60)) == "Recency(pause=60, gamma=0.3)"
-    assert repr(hr.Mixture(hr.Mean())) == "Mixture(contexts=(Mean(),))"
+    assert repr(hr.Recency(0.4)) == "Recency(gamma=0.4)"
+    assert repr(hr.Mixture(hr.Mean())) == "Mixture(contexts=(Mean(),), background=True)"
 
 
 @pytest.mark.parametrize(

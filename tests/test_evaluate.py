@@ -216,3 +216,17 @@ def test_a_model_of_another_graph_is_refused(films: hr.Hypergraph) -> None:
         hr.evaluate(hr.TopicModel(3), train, test)
     with pytest.raises(hr.ModelError, match="the model is not fitted"):
         hr.TopicModel(3).recommend_rows(np.arange(2), 5)
+
+
+def test_a_test_of_another_numbering_is_refused(films: hr.Hypergraph) -> None:
+    train, test = hr.split(films, "watched")
+    model = hr.TopicModel(3, edges={"watched": 1.0}, n_passes=2).fit(train, progress=False)
+    own = hr.Hypergraph.from_frames(watched=test.table("watched").with_columns(pl.col("user").str.replace("user-1$", "user-x")))
+    with pytest.raises(hr.DataError, match=r"train and test number their user vertices differently: make both with hr\.split"):
+        hr.evaluate(model, train, own)
+    with pytest.raises(hr.DataError, match="evaluate takes the two hypergraphs that"):
+        hr.evaluate(model, train, test.table("watched"))  # type: ignore[arg-type]
+    renamed = hr.Hypergraph.from_frames(watched=films.table("watched").rename({"user": "person"}))
+    other_train, other_test = hr.split(renamed, "watched")
+    with pytest.raises(hr.ModelError, match="the model knows other person vertices than train has"):
+        hr.evaluate(model, other_train, other_test)

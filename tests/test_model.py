@@ -685,3 +685,15 @@ def test_ids_and_contexts_of_a_wrong_kind(model: hr.TopicModel) -> None:
         model.recommend(["user-0"], given="day")  # type: ignore[arg-type]
     with pytest.raises(hr.DataError, match="a user has a string or an integer for its id"):
         model.explain(["user-1"], "film-3")
+
+
+def test_topics_that_say_nothing_of_a_modality_are_left_out() -> None:
+    silent = hr.TopicModel(2, "user", edges={"seen": 1.0, "kind": 1.0}, n_passes=60, tolerance=0).fit(
+        {
+            "seen": pl.DataFrame({"user": [1, 1, 2, 2, 3, 3, 4, 4], "item": list("ababcdcd")}),
+            "kind": pl.DataFrame({"item": ["a", "b"], "kind": ["k", "k"]}),
+        },
+        progress=False,
+    )
+    assert silent.topics("item")["topic"].n_unique() == 2
+    assert silent.topics("kind")["topic"].n_unique() == 1

@@ -49,7 +49,8 @@ class Context:
             raise ModelError(f"passes must be a whole number, 0 or more; got {self.passes!r}.")
 
     def __repr__(self) -> str:
-        told = [f"{one.name}={getattr(self, one.name)!r}" for one in fields(self) if getattr(self, one.name) != one.default]
+        own = [one for one in fields(self) if one.name not in COMMON or getattr(self, one.name) != one.default]
+        told = [f"{one.name}={getattr(self, one.name)!r}" for one in own]
         return f"{type(self).__name__}({', '.join(told)})"
 
     @property
