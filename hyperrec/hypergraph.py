@@ -40,8 +40,10 @@ class EdgeTable:
 
 
 def as_numbers(time: pl.Series) -> np.ndarray:
-    """Times as int64: dates as seconds since 1970, integers as they are."""
-    return (time.dt.epoch("s") if time.dtype.is_temporal() else time).cast(pl.Int64).to_numpy()
+    """Dates as float64 seconds since 1970, integers as they are, int64."""
+    if time.dtype.is_temporal():
+        return np.asarray(time.dt.epoch("us").to_numpy() / 1e6, dtype=np.float64)
+    return time.cast(pl.Int64).to_numpy()
 
 
 def vertex_columns(modalities: tuple[str, ...]) -> list[str]:
@@ -56,9 +58,9 @@ def vertex_columns(modalities: tuple[str, ...]) -> list[str]:
 
 @dataclass(frozen=True)
 class EdgeArrays:
-    """One edge type as the engine takes it: vertices (E, h) int32, weight (E,) float32, time (E,) int64 where there is one.
+    """One edge type as the engine takes it: vertices (E, h) int32, weight (E,) float32, time (E,) where there is one.
 
-    time counts seconds of dates, and what the log counts otherwise.
+    time: seconds of dates, float64; otherwise what the log counts, int64.
     """
 
     modalities: tuple[str, ...]

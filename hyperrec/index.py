@@ -36,14 +36,23 @@ class Index:
         self.seed = seed
         self._sample = queries
 
-    @cached_property
+    @property
     def faiss(self) -> Any:
         """The FAISS index: flat, or inverted lists with the `nprobe` that reaches the recall."""
+        return self._built[0]
+
+    @property
+    def recall(self) -> float:
+        """Measured recall@10 against exact search; 1 where the search is exact."""
+        return self._built[1]
+
+    @cached_property
+    def _built(self) -> tuple[Any, float]:
         n_rows, dim = self.vectors.shape
         if self.exact:
             flat = faiss.IndexFlatIP(dim)
             flat.add(self.vectors)
-            return flat
+            return flat, 1.0
         n_lists = int(4 * np.sqrt(n_rows))
         lists = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, n_lists, faiss.METRIC_INNER_PRODUCT)
         lists.cp.seed = self.seed + 1
@@ -56,15 +65,10 @@ class Index:
         lists.nprobe = 8
         while True:
             found = lists.search(sample, 10)[1]
-            self._recall = float(np.mean([np.isin(a, b).mean() for a, b in zip(best, found, strict=True)]))
-            if self._recall >= RECALL_GOAL or lists.nprobe >= n_lists:
-                return lists
+            recall = float(np.mean([np.isin(a, b).mean() for a, b in zip(best, found, strict=True)]))
+            if recall >= RECALL_GOAL or lists.nprobe >= n_lists:
+                return lists, recall
             lists.nprobe = min(2 * lists.nprobe, n_lists)
-
-    @property
-    def recall(self) -> float:
-        """Measured recall@10 against exact search; 1 where the search is exact."""
-        return 1.0 if self.exact or self.faiss is None else self._recall
 
     def search(self, queries: np.ndarray, k: int, *, allowed: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The k nearest rows of each query, best first.

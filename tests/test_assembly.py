@@ -319,6 +319,12 @@ def test_a_pause_of_dates_is_in_seconds() -> None:
     assert found.history.starts.tolist() == [False, False, False, True, False]
 
 
+def test_events_of_one_second_stand_in_the_order_of_their_milliseconds() -> None:
+    times = pl.Series([900, 100, 500]).cast(pl.Datetime("ms"))
+    log = pl.DataFrame({"user": ["ann"] * 3, "item": ["tea", "jam", "rye"], "time": times})
+    assert laid_out({"bought": log}, context=hr.Recency()).history.vertices.tolist() == [0, 1, 2]  # jam, rye, tea
+
+
 def test_longer_edges_find_their_place_by_item_and_time() -> None:
     found = laid_out({"bought": LOG, "at": LOG_AT}, context=hr.TwoSided())
     at = found.shards[1]
