@@ -24,6 +24,8 @@ from report import machine, write
 from threadpoolctl import threadpool_limits
 
 from hyperrec.topics import em
+from hyperrec.topics.shards import History, Pairs
+from hyperrec.topics.state import Layout
 
 
 def power_law(n_events: int, n_users: int, n_items: int, seed: int) -> sp.csr_matrix:
@@ -39,10 +41,10 @@ def power_law(n_events: int, n_users: int, n_items: int, seed: int) -> sp.csr_ma
 
 def em_pass(events: sp.csr_matrix, n_topics: int, seed: int) -> Callable[[], float]:
     """A function that runs one E-step and over-relaxed M-step, and returns the seconds that it took."""
-    history = em.History(events.indptr.astype(np.int64), events.indices.astype(np.int32), events.data)
-    shards = [em.Pairs(history, np.ones(events.shape[0], np.float32))]
+    history = History(events.indptr.astype(np.int64), events.indices.astype(np.int32), events.data)
+    shards = [Pairs(history, np.ones(events.shape[0], np.float32))]
     mass = np.bincount(events.indices, minlength=events.shape[1]).astype(float)
-    layout = em.Layout((events.shape[1],), mass)
+    layout = Layout((events.shape[1],), mass)
     state = em.initial_state(layout, n_topics, seed)
 
     def run() -> float:

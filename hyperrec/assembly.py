@@ -13,7 +13,8 @@ import scipy.sparse as sp
 from hyperrec.errors import ModelError, did_you_mean, listed
 from hyperrec.hypergraph import EdgeArrays, Hypergraph
 from hyperrec.topics.contexts import NO_PLAN, Context, Ordered, Plan
-from hyperrec.topics.em import Edges, History, Layout, Pairs, Shard
+from hyperrec.topics.shards import Edges, History, Pairs, Shard
+from hyperrec.topics.state import Layout
 from hyperrec.vocabulary import Vocabulary
 
 NO_TIME = np.iinfo(np.int64).min

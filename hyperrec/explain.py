@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from hyperrec.topics import em
+from hyperrec.topics import reading
 
 if TYPE_CHECKING:
     from hyperrec.model import TopicModel
@@ -66,8 +66,8 @@ def _contributions(model: TopicModel, user_row: int, lifts: np.ndarray, vector: 
     """Table rows of a user's history, and what each adds to the product of the user's lifts with an item's vector (T,)."""
     if model.expressed:
         history, plan = model.histories.take(np.array([user_row])), model._reading.plan()
-        _, values = em.contexts_of(history, plan, model.state)
-        added = em.weights_after(history, plan, model.state) * (values @ vector)
+        _, values = reading.contexts_of(history, plan, model.state)
+        added = reading.weights_after(history, plan, model.state) * (values @ vector)
         rows, places = np.unique(history.vertices, return_inverse=True)
         return rows, np.bincount(places, added, len(rows))
     rows = model.offsets[model.item_modality] + model.seen[user_row].indices

@@ -11,7 +11,8 @@ from hyperrec.assembly import Assembly
 from hyperrec.errors import DataError
 from hyperrec.hypergraph import Hypergraph
 from hyperrec.topics import em
-from hyperrec.topics.em import History, Layout
+from hyperrec.topics.shards import History
+from hyperrec.topics.state import Layout, make_state
 from hyperrec.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def grown(model: TopicModel, graph: Hypergraph) -> tuple[em.Fit, Assembly]:
     embedding[row] = model.state.embedding
     phi_weight = None if model.layout.phi_weight is None else spread(model.layout.phi_weight)
     layout = Layout(tuple(sizes.values()), spread(model.layout.mass), phi_weight, model.layout.exponents)
-    state = em.make_state(embedding, model.state.prior.astype(np.float64), layout, model.state.shares)
+    state = make_state(embedding, model.state.prior.astype(np.float64), layout, model.state.shares)
     fit = em.Fit(state, model.history.to_dicts(), np.zeros(0, bool), spread(model.n_v), model.weight)
     known = model.histories
     indptr = np.append(known.indptr, np.full(n_users + 1 - len(known.indptr), known.indptr[-1]))

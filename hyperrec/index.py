@@ -8,7 +8,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from hyperrec.topics import kernels
+from hyperrec.topics.kernels.ranking import best_unseen
 
 EXACT_UP_TO = 200_000
 COPY_UP_TO = 20_000  # allowed rows that are searched alone
@@ -125,5 +125,5 @@ class Index:
             stop = min(start + block, len(queries))
             products = queries[start:stop] @ self.vectors.T
             indptr = np.ascontiguousarray(seen_indptr[start : stop + 1], dtype=np.int64)
-            kernels.best_unseen(products, indptr, seen, mask, k, rows[start:stop], scores[start:stop])
+            best_unseen(products, indptr, seen, mask, k, rows[start:stop], scores[start:stop])
         return rows, scores

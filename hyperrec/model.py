@@ -22,9 +22,9 @@ from hyperrec.hypergraph import Hypergraph, as_numbers, vertex_columns
 from hyperrec.index import EXACT_UP_TO, SAMPLE, Index
 from hyperrec.logs import as_frame
 from hyperrec.logs.vertices import as_times
-from hyperrec.topics import em
+from hyperrec.topics import em, reading
 from hyperrec.topics.contexts import Background, Context, Mean
-from hyperrec.topics.em import History
+from hyperrec.topics.shards import History
 from hyperrec.vocabulary import Vocabulary
 
 SILENT = 1e-3  # of its share, which a topic must have of a modality to be told
@@ -363,8 +363,8 @@ class TopicModel:
             read = self.histories.take(self.vocabularies[self.user_modality].rows([user]))
         plan, prior = self._reading.plan(), self.state.prior
         word = self.state.lift[read.vertices]
-        left, right = (em.contexts_of(read, plan.one_sided(left=side), self.state)[0][:-1] for side in (True, False))
-        context = em.contexts_of(read, plan, self.state)[0][:-1]
+        left, right = (reading.contexts_of(read, plan.one_sided(left=side), self.state)[0][:-1] for side in (True, False))
+        context = reading.contexts_of(read, plan, self.state)[0][:-1]
         joint = word * context * prior
         joint[joint.sum(axis=1) <= 0] = prior
         vectors = {"context_free": word, "left": left, "right": right, "context": context, "contextual": joint / prior}
@@ -469,7 +469,7 @@ class TopicModel:
     def _history_lifts(self, histories: History) -> np.ndarray:
         """Lifts of the contexts of what comes after the histories, (D, T) float32; 1 (that is, p(t)) where there is none."""
         if self._reading.ordered or self._reading.passes:
-            return em.contexts_after(histories, self._reading.plan(), self.state)
+            return reading.contexts_after(histories, self._reading.plan(), self.state)
         matrix = histories.matrix(len(self.state.lift))
         amount = np.asarray(matrix.sum(axis=1)).ravel()
         lifts = np.asarray(matrix @ self.state.lift, dtype=np.float32)

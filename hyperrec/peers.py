@@ -11,7 +11,7 @@ import scipy.linalg
 import scipy.sparse as sp
 
 from hyperrec.errors import HyperrecError
-from hyperrec.topics.kernels import best_unseen
+from hyperrec.topics.kernels.ranking import best_unseen
 
 Ranked = tuple[np.ndarray, np.ndarray]
 

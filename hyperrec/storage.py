@@ -20,7 +20,8 @@ from safetensors.numpy import load_file, save_file
 
 from hyperrec.errors import ModelError, listed
 from hyperrec.topics.contexts import from_json
-from hyperrec.topics.em import History, Layout, State
+from hyperrec.topics.shards import History
+from hyperrec.topics.state import Layout, State
 from hyperrec.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

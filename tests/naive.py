@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hyperrec.topics import kernels
 from hyperrec.topics.contexts import Plan
-from hyperrec.topics.em import Edges, History, Pairs
+from hyperrec.topics.kernels import edges as kernels
+from hyperrec.topics.shards import Edges, History, Pairs
 
 
 class Counts(NamedTuple):

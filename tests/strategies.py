@@ -9,7 +9,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from hyperrec.topics.contexts import Context, Mean, Mixture, Recency, TwoSided, Window
-from hyperrec.topics.em import Edges, History, Layout, Pairs, State, make_state
+from hyperrec.topics.shards import Edges, History, Pairs
+from hyperrec.topics.state import Layout, State, make_state
 
 
 def seeded() -> st.SearchStrategy[np.random.Generator]:

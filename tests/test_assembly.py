@@ -11,7 +11,7 @@ import pytest
 
 import hyperrec as hr
 from hyperrec.assembly import Assembly, assemble, check_edges, roles
-from hyperrec.topics.em import Edges, Pairs
+from hyperrec.topics.shards import Edges, Pairs
 
 BOUGHT = pl.DataFrame({"user": ["ann", "ann", "bob", "ann"], "item": ["tea", "jam", "tea", "tea"], "weight": [1.0, 2.0, 3.0, 4.0]})
 VIEWED = pl.DataFrame({"user": ["bob", "cid"], "item": ["jam", "tea"]})

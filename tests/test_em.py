@@ -21,7 +21,9 @@ from hypothesis import strategies as st
 
 from hyperrec.topics import em
 from hyperrec.topics.contexts import Mean, Mixture, TwoSided, Window
-from hyperrec.topics.em import Edges, History, Layout, Pairs, Shard, State, expected_counts, fit, m_step, make_state
+from hyperrec.topics.em import fit, m_step
+from hyperrec.topics.shards import MAX_CHUNKS, Edges, History, Pairs, Shard, _bounds
+from hyperrec.topics.state import Layout, State, make_state
 from hyperrec.topics.statistics import Statistics
 
 examples = settings(max_examples=30, deadline=None, derandomize=True)
@@ -69,7 +71,7 @@ def history_of(containers: np.ndarray, vertices: np.ndarray, n_containers: int, 
 @given(strategies.edges_and_states())
 def test_counts_of_edges_are_conserved(problem: tuple[Edges, State]) -> None:
     shard, state = problem
-    found = expected_counts(shard, state)
+    found = shard.expected_counts(state)
     degree = np.zeros(len(state.embedding))
     np.add.at(degree, shard.vertices, np.float64(shard.weight)[:, None])
     np.testing.assert_allclose(found.n_vt.sum(axis=1), degree, rtol=1e-4)
@@ -81,7 +83,7 @@ def test_counts_of_edges_are_conserved(problem: tuple[Edges, State]) -> None:
 @given(strategies.pairs_and_states())
 def test_counts_of_pairs_are_conserved(problem: tuple[Pairs, State]) -> None:
     shard, state = problem
-    found = expected_counts(shard, state)
+    found = shard.expected_counts(state)
     history = shard.history
     weight = history.weight * np.repeat(shard.damping, np.diff(history.indptr))
     degree = np.bincount(history.vertices, weight, len(state.embedding))
@@ -97,7 +99,7 @@ def test_counts_of_pairs_are_conserved(problem: tuple[Pairs, State]) -> None:
 def test_m_step_matches_naive_and_stays_on_the_simplex(problem: tuple[Edges, State], eta: float) -> None:
     shard, state = problem
     layout = layout_of(shard, len(state.embedding))
-    statistics = expected_counts(shard, state)
+    statistics = shard.expected_counts(state)
     after, empty = m_step(state, statistics, layout, eta)
     embedding, prior, without = naive.m_step(statistics.n_vt, statistics.n_t, state.embedding, layout.mass, eta)
     np.testing.assert_allclose(after.embedding, embedding, rtol=1e-3, atol=1e-6)
@@ -202,7 +204,7 @@ def test_order_two_is_plsa() -> None:
     shard = Edges.symmetric((edges + np.array([0, n_users])).astype(np.int32), weight)
     layout = layout_of(shard, n_users + n_items)
     first = em.initial_state(layout, n_topics, 0)
-    state, _ = m_step(first, expected_counts(shard, first), layout)
+    state, _ = m_step(first, shard.expected_counts(first), layout)
     p_item = np.bincount(items, weight, n_items) / weight.sum()
     theta = np.float64(state.embedding[:n_users])
     phi = state.embedding[n_users:] * p_item[:, None] / state.prior
@@ -242,7 +244,7 @@ def test_weight_two_equals_the_edge_twice(problem: tuple[Edges, State], data: st
     heavy = Edges.symmetric(shard.vertices, np.where(twice, 2 * shard.weight, shard.weight).astype(np.float32))
     repeated = np.repeat(np.arange(len(twice)), 1 + twice)
     doubled = Edges.symmetric(shard.vertices[repeated], shard.weight[repeated])
-    assert_same(expected_counts(heavy, state), expected_counts(doubled, state))
+    assert_same(heavy.expected_counts(state), doubled.expected_counts(state))
 
 
 @examples
@@ -250,8 +252,8 @@ def test_weight_two_equals_the_edge_twice(problem: tuple[Edges, State], data: st
 def test_damping_scales_the_counts_and_the_scale_of_weights_leaves_the_context(problem: tuple[Pairs, State]) -> None:
     shard, state = problem
     history = History(shard.history.indptr, shard.history.vertices, 4 * shard.history.weight)
-    found = expected_counts(Pairs(history, np.float32(0.5) * shard.damping), state)
-    assert_same(found, expected_counts(shard, state), factor=2.0)
+    found = Pairs(history, np.float32(0.5) * shard.damping).expected_counts(state)
+    assert_same(found, shard.expected_counts(state), factor=2.0)
 
 
 @examples
@@ -269,7 +271,7 @@ def test_renaming_vertices_and_topics_renames_the_counts(problem: tuple[Shard, S
         other: Shard = Pairs(history, shard.damping)
     else:
         other = replace(shard, vertices=vertices[shard.vertices].astype(np.int32), history=history)
-    found, wanted = expected_counts(other, renamed), expected_counts(shard, state)
+    found, wanted = other.expected_counts(renamed), shard.expected_counts(state)
     n_vt, n_t = found.n_vt[np.ix_(vertices, topics)], found.n_t[topics]
     back = Statistics(n_vt, n_t, found.shares, found.log_likelihood, 0, found.weight)
     assert_same(back, wanted, rtol=2e-4)
@@ -327,7 +329,7 @@ def fits_of_all_kernels(n_threads: int) -> list[bytes]:
     """A fit with every kind of shard, and a fit of each kind alone, as bytes."""
     shards, layout = big_shards()
     assert len(shards[0].blocks.slices) > 5
-    assert all(len(em._bounds(one.indptr, 60, 7)) == em.MAX_CHUNKS + 1 for one in shards[1:])
+    assert all(len(_bounds(one.indptr, 60, 7)) == MAX_CHUNKS + 1 for one in shards[1:])
     numba.set_num_threads(n_threads)
     results = [fit(some, layout, n_topics=7, n_passes=4, seed=3) for some in (shards, *([one] for one in shards))]
     tables = [getattr(one.state, name).tobytes() for one in results for name in ("embedding", "prior", "lift", "shares")]
@@ -389,7 +391,7 @@ def test_a_pass_that_lost_likelihood_is_taken_back(monkeypatch: pytest.MonkeyPat
         assert result.history[i]["eta"] == 6
         assert path[i] < path[i - 1]
         assert not result.history[i - 1]["stepped_back"]
-        plain, _ = m_step(states[i - 1], expected_counts(shard, states[i - 1]), layout)
+        plain, _ = m_step(states[i - 1], shard.expected_counts(states[i - 1]), layout)
         np.testing.assert_array_equal(states[i + 1].embedding, plain.embedding)
         assert result.history[i + 1]["eta"] == 1
         assert path[i + 1] >= path[i - 1] - 1e-6
@@ -406,7 +408,7 @@ def test_fit_stops_when_a_pass_gains_less_than_tolerance() -> None:
     result = fit([shard], layout, n_topics=3, n_passes=40, tolerance=tolerance, over_relaxation=1.0)
     assert 1 < stop < 39
     np.testing.assert_array_equal(likelihoods(result), free[: stop + 1])
-    final = expected_counts(shard, result.state)
+    final = shard.expected_counts(result.state)
     assert final.log_likelihood / final.weight == pytest.approx(free[stop], abs=1e-9)
 
 
@@ -471,5 +473,5 @@ def test_a_plain_pass_that_loses_likelihood_ends_at_the_better_state() -> None:
 
 def test_a_modality_without_mass_is_read_against_the_prior() -> None:
     rows = np.array([[0.9, 0.1], [0.9, 0.1]], np.float32)
-    state = em.make_state(rows, np.array([0.9, 0.1]), Layout((1, 1), np.array([1.0, 0.0]), np.array([1.0, 0.0])))
+    state = make_state(rows, np.array([0.9, 0.1]), Layout((1, 1), np.array([1.0, 0.0]), np.array([1.0, 0.0])))
     np.testing.assert_allclose(state.lift, 1, rtol=1e-6)

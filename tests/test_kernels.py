@@ -9,9 +9,12 @@ import strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperrec.topics import em, kernels
+from hyperrec.topics import em, reading, shards
 from hyperrec.topics.contexts import Mean
-from hyperrec.topics.em import Blocks, Edges, History, Layout, Pairs, State, expected_counts, make_state
+from hyperrec.topics.kernels.ranking import best_unseen
+from hyperrec.topics.kernels.tables import maximize
+from hyperrec.topics.shards import Blocks, Edges, History, Pairs
+from hyperrec.topics.state import Layout, State, make_state
 from hyperrec.topics.statistics import Statistics
 
 examples = settings(max_examples=40, deadline=None, derandomize=True)
@@ -41,7 +44,7 @@ def history_of(*rows: dict[int, float]) -> History:
 @given(strategies.pairs_and_states())
 def test_pairs_in_mean_match_naive(problem: tuple[Pairs, State]) -> None:
     shard, state = problem
-    assert_same(expected_counts(shard, state), naive.expected_pairs(shard, state.embedding, state.prior))
+    assert_same(shard.expected_counts(state), naive.expected_pairs(shard, state.embedding, state.prior))
 
 
 @examples
@@ -49,21 +52,21 @@ def test_pairs_in_mean_match_naive(problem: tuple[Pairs, State]) -> None:
 def test_symmetric_edges_match_naive(problem: tuple[Edges, State]) -> None:
     shard, state = problem
     wanted = naive.expected_symmetric(shard.vertices, shard.weight, state.embedding, state.prior)
-    assert_same(expected_counts(shard, state), wanted)
+    assert_same(shard.expected_counts(state), wanted)
 
 
 @examples
 @given(strategies.edges_in_context_and_states())
 def test_edges_in_context_match_naive(problem: tuple[Edges, State]) -> None:
     shard, state = problem
-    assert_same(expected_counts(shard, state), naive.expected_in_context(shard, state.embedding, state.prior))
+    assert_same(shard.expected_counts(state), naive.expected_in_context(shard, state.embedding, state.prior))
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(strategies.sequences_and_states())
 def test_edges_of_sequences_match_naive(problem: tuple[Edges, State]) -> None:
     shard, state = problem
-    found = expected_counts(shard, state)
+    found = shard.expected_counts(state)
     wanted = naive.expected_in_context(shard, state.embedding, state.prior, state.shares)
     assert_same(found, wanted)
     if len(state.shares) > 1:
@@ -75,10 +78,10 @@ def test_edges_of_sequences_match_naive(problem: tuple[Edges, State]) -> None:
 def test_contexts_of_all_positions_match_naive(problem: tuple[Edges, State]) -> None:
     shard, state = problem
     history, prior = shard.history, np.float64(state.prior)
-    after = em.contexts_after(history, shard.plan, state)
+    after = reading.contexts_after(history, shard.plan, state)
     for d in range(len(history.indptr) - 1):
         thetas, x, _ = naive.context_vectors(history, d, shard.plan, state.shares, np.float64(state.embedding), prior)
-        contexts, values = em.contexts_of(history.take(np.array([d])), shard.plan, state)
+        contexts, values = reading.contexts_of(history.take(np.array([d])), shard.plan, state)
         wanted = np.array([theta / prior if theta is not None else np.ones_like(prior) for theta in thetas])
         np.testing.assert_allclose(contexts, wanted, rtol=1e-3, atol=1e-5)
         np.testing.assert_allclose(values, x / prior, rtol=1e-3, atol=1e-5)
@@ -87,14 +90,14 @@ def test_contexts_of_all_positions_match_naive(problem: tuple[Edges, State]) -> 
 
 @pytest.mark.parametrize("size", [1, 7, 64])
 def test_every_block_is_counted_once(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(em, "BLOCK", size)
+    monkeypatch.setattr(shards, "BLOCK", size)
     rng = np.random.default_rng(3)
     history, state = strategies.history_of(rng, 120, 5), strategies.state_of(rng, 5, 17, 0.3)
     pairs = Pairs(history, np.ones(120, np.float32))
     edges = Edges.symmetric(rng.integers(5, size=(400, 3)).astype(np.int32), strategies.weights(rng, 400))
-    assert_same(expected_counts(pairs, state), naive.expected_pairs(pairs, state.embedding, state.prior))
+    assert_same(pairs.expected_counts(state), naive.expected_pairs(pairs, state.embedding, state.prior))
     wanted = naive.expected_symmetric(edges.vertices, edges.weight, state.embedding, state.prior)
-    assert_same(expected_counts(edges, state), wanted)
+    assert_same(edges.expected_counts(state), wanted)
 
 
 @examples
@@ -125,10 +128,10 @@ def test_an_item_that_is_nearly_the_whole_history(share: float) -> None:
     state = state_of([[0.7, 0.3, 0.0], [0.2, 0.3, 0.5], [0.0, 0.4, 0.6]], [0.4, 0.3, 0.3])
     history = history_of({0: share, 2: 1.0}, {0: 1.0, 1: 2.0}, {0: 2.0, 1: 1.0, 2: 3.0})
     shard = Pairs(history, np.array([1e-3 / share, 1, 1], np.float32))
-    found, wanted = expected_counts(shard, state), naive.expected_pairs(shard, state.embedding, state.prior)
+    found, wanted = shard.expected_counts(state), naive.expected_pairs(shard, state.embedding, state.prior)
     assert_same(found, wanted, rtol=1e-5)
     only = Pairs(history_of({0: share, 2: 1.0}), np.ones(1, np.float32))
-    np.testing.assert_allclose(expected_counts(only, state).n_vt[0], [0, share, 0], rtol=1e-6, atol=0)
+    np.testing.assert_allclose(only.expected_counts(state).n_vt[0], [0, share, 0], rtol=1e-6, atol=0)
 
 
 def test_a_product_of_eight_does_not_underflow() -> None:
@@ -137,7 +140,7 @@ def test_a_product_of_eight_does_not_underflow() -> None:
     rows[:, 0], rows[:, 1] = 1e-6, 2e-6
     rows[np.arange(8), np.arange(2, 10)] = 1 - 3e-6
     state = state_of(rows.tolist(), [0.1] * 10)
-    found = expected_counts(Edges.symmetric(np.arange(8, dtype=np.int32)[None], np.array([3], np.float32)), state)
+    found = Edges.symmetric(np.arange(8, dtype=np.int32)[None], np.array([3], np.float32)).expected_counts(state)
     wanted = np.array([3 / 257, 3 * 256 / 257] + [0.0] * 8)
     np.testing.assert_allclose(found.n_vt, np.tile(wanted, (8, 1)), rtol=1e-4)
     np.testing.assert_allclose(found.n_t, wanted, rtol=1e-4)
@@ -150,7 +153,7 @@ def test_a_product_of_eight_does_not_overflow() -> None:
     rare = [1 - 1e-3, 1e-3, 0.0]
     state = state_of([rare, [0.0, 0.5, 0.5]], [1e-8, 0.5, 0.5])
     vertices = np.array([[0] * 7 + [1], [0] * 8], np.int32)
-    found = expected_counts(Edges.symmetric(vertices, np.array([2, 1], np.float32)), state)
+    found = Edges.symmetric(vertices, np.array([2, 1], np.float32)).expected_counts(state)
     wanted = naive.expected_symmetric(vertices, np.array([2, 1]), state.embedding, state.prior)
     assert_same(found, wanted)
     np.testing.assert_allclose(found.n_t, [1, 2, 0], rtol=1e-5)
@@ -163,7 +166,7 @@ PRIOR = [0.5, 0.3, 0.2]
 
 def test_edges_without_a_shared_topic_are_kept_at_prior() -> None:
     shard = Edges.symmetric(np.array([[0, 1, 1]], np.int32), np.array([4], np.float32))
-    found = expected_counts(shard, state_of(APART, PRIOR))
+    found = shard.expected_counts(state_of(APART, PRIOR))
     at_prior = np.multiply(4, PRIOR)
     np.testing.assert_allclose(found.n_vt, [at_prior, 2 * at_prior, [0, 0, 0]], rtol=1e-6)
     np.testing.assert_allclose(found.n_t, at_prior, rtol=1e-6)
@@ -175,7 +178,7 @@ def test_edges_apart_from_their_context_are_kept_at_prior() -> None:
         np.array([0, 1]), np.array([[0, 2]], np.int32), np.array([4], np.float32), np.array([0]),
         history_of({0: 0.3, 1: 0.7}), Mean().plan(),
     )  # fmt: skip
-    found = expected_counts(edges, state_of(APART, PRIOR))
+    found = edges.expected_counts(state_of(APART, PRIOR))
     np.testing.assert_allclose(found.n_vt, [np.multiply(4, PRIOR), [0, 0, 0], np.multiply(4, PRIOR)], rtol=1e-6)
     np.testing.assert_allclose(found.n_t, np.multiply(4, PRIOR), rtol=1e-6)
     assert found.n_degenerate == 1
@@ -183,7 +186,7 @@ def test_edges_apart_from_their_context_are_kept_at_prior() -> None:
 
 
 def test_pairs_apart_from_their_context_are_kept_at_their_row() -> None:
-    found = expected_counts(Pairs(history_of({0: 0.3, 1: 0.7}), np.ones(1, np.float32)), state_of(APART, PRIOR))
+    found = Pairs(history_of({0: 0.3, 1: 0.7}), np.ones(1, np.float32)).expected_counts(state_of(APART, PRIOR))
     np.testing.assert_allclose(found.n_vt, [[0.3, 0, 0], [0, 0.42, 0.28], [0, 0, 0]], rtol=1e-6)
     assert (found.n_degenerate, found.log_likelihood) == (2, 0)
 
@@ -191,11 +194,11 @@ def test_pairs_apart_from_their_context_are_kept_at_their_row() -> None:
 def test_containers_with_one_vertex_have_no_context() -> None:
     state = state_of([[0.1, 0.9, 0.0], [0.5, 0.3, 0.2]], PRIOR)
     history = history_of({0: 5.0}, {1: 2.0})
-    pairs = expected_counts(Pairs(history, np.ones(2, np.float32)), state)
+    pairs = Pairs(history, np.ones(2, np.float32)).expected_counts(state)
     np.testing.assert_allclose(pairs.n_vt, [[0.5, 4.5, 0], [1, 0.6, 0.4]], rtol=1e-6)
     assert (pairs.n_degenerate, pairs.log_likelihood, pairs.weight) == (2, 0, 7)
     vertices, weight = np.array([[0, 1], [1, 0]], np.int32), np.array([5, 2], np.float32)
-    edges = expected_counts(Edges(np.array([0, 1, 2]), vertices, weight, np.zeros(2, np.int64), history, Mean().plan()), state)
+    edges = Edges(np.array([0, 1, 2]), vertices, weight, np.zeros(2, np.int64), history, Mean().plan()).expected_counts(state)
     wanted = naive.expected_symmetric(vertices, weight, state.embedding, state.prior)
     assert_same(edges, wanted._replace(n_degenerate=2))
 
@@ -208,7 +211,7 @@ def test_maximize_matches_naive(rng: np.random.Generator, n_vertices: int, n_top
     n_vt[rng.random(n_vertices) < 0.2] = 0
     fallback = strategies.simplex_rows(rng, 1, n_topics, 0.0)[0]
     new, empty = np.empty_like(old), np.zeros(n_vertices, bool)
-    kernels.maximize(n_vt, old, np.float32(eta), fallback, new, empty)
+    maximize(n_vt, old, np.float32(eta), fallback, new, empty)
     wanted, without = naive.maximize(n_vt, old, eta, fallback)
     np.testing.assert_allclose(new, wanted, rtol=1e-4, atol=1e-7)
     np.testing.assert_array_equal(empty, without)
@@ -223,7 +226,7 @@ def test_best_unseen_matches_naive(rng: np.random.Generator, n_rows: int, n_item
     allowed = rng.random(n_items) < 0.8
     indptr = np.cumsum([0, *map(len, seen)]).astype(np.int64)
     rows, values = np.empty((n_rows, k), np.int32), np.empty((n_rows, k), np.float32)
-    kernels.best_unseen(scores, indptr, np.concatenate(seen).astype(np.int32), allowed, k, rows, values)
+    best_unseen(scores, indptr, np.concatenate(seen).astype(np.int32), allowed, k, rows, values)
     wanted_rows, wanted_values = naive.best_unseen(scores, [set(one) for one in seen], allowed, k)
     np.testing.assert_array_equal(rows, wanted_rows)
     np.testing.assert_array_equal(values, wanted_values)
@@ -233,7 +236,7 @@ def test_best_unseen_by_hand() -> None:
     scores = np.array([[1, 3, 3, 2, 3]], np.float32)
     rows, values = np.empty((1, 4), np.int32), np.empty((1, 4), np.float32)
     allowed = np.array([True, True, True, False, True])
-    kernels.best_unseen(scores, np.array([0, 1]), np.array([2], np.int32), allowed, 4, rows, values)
+    best_unseen(scores, np.array([0, 1]), np.array([2], np.int32), allowed, 4, rows, values)
     assert rows.tolist() == [[1, 4, 0, -1]]
     assert values.tolist() == [[3, 3, 1, -np.inf]]
 
@@ -242,7 +245,7 @@ def test_over_relaxation_of_a_probability_near_zero_stays_finite() -> None:
     new, empty = np.empty((1, 2), np.float32), np.empty(1, bool)
     for small in (1e-17, 1e-19, 1e-22, 1e-30):
         old, counts = np.array([[small, 1]], np.float32), np.array([[1, 0]], np.float32)
-        kernels.maximize(counts, old, np.float32(1.99), np.full(2, 0.5, np.float32), new, empty)
+        maximize(counts, old, np.float32(1.99), np.full(2, 0.5, np.float32), new, empty)
         np.testing.assert_allclose(new, [[1, 0]])
 
 
@@ -255,7 +258,7 @@ def test_orders_2_to_8_and_weights_from_a_millionth_to_a_billion(rng: np.random.
     state = make_state(rows / rows.sum(axis=1, keepdims=True), state.prior, Layout((9,), np.ones(9)))
     vertices = rng.integers(9, size=(40, order)).astype(np.int32)
     weight = (10.0 ** rng.uniform(-6, 9, 40)).astype(np.float32)
-    found = expected_counts(Edges.symmetric(vertices, weight), state)
+    found = Edges.symmetric(vertices, weight).expected_counts(state)
     assert_same(found, naive.expected_symmetric(vertices, weight, state.embedding, state.prior))
     assert np.isfinite(found.n_vt).all()
     np.testing.assert_allclose(found.n_t.sum(), weight.sum(dtype=np.float64), rtol=1e-5)
@@ -279,6 +282,6 @@ def test_edge_types_ten_million_times_apart_and_items_in_every_history() -> None
 def test_one_topic_and_users_of_one_event() -> None:
     state = strategies.state_of(np.random.default_rng(0), 3, 1, 0.0)
     history = history_of({0: 1.0}, {1: 2.0, 2: 1.0})
-    found = expected_counts(Pairs(history, np.ones(2, np.float32)), state)
+    found = Pairs(history, np.ones(2, np.float32)).expected_counts(state)
     np.testing.assert_allclose(found.n_vt[:, 0], [1, 2, 1], rtol=1e-6)
     assert (found.n_degenerate, found.log_likelihood) == (1, pytest.approx(0, abs=1e-6))

@@ -12,6 +12,7 @@ import pytest
 import hyperrec as hr
 from hyperrec.assembly import assemble
 from hyperrec.topics import em
+from hyperrec.topics.state import make_state
 
 WEIGHTS = {"watched": 1.0, "genre": 0.2, "watched_at": 0.1}
 FORMS: dict[str, dict[str, Any]] = {
@@ -52,7 +53,7 @@ def test_half_and_half_is_nearly_the_whole(form: str, films: hr.Hypergraph) -> N
         assembly = assemble(
             unified, WEIGHTS, container=one.container, context=one.context, length_damping=0.25, context_exponent=0.15
         )
-        state = em.make_state(one.state.embedding, one.state.prior.astype(float), assembly.layout, one.state.shares)
+        state = make_state(one.state.embedding, one.state.prior.astype(float), assembly.layout, one.state.shares)
         statistics = em.e_step(assembly.shards, state)
         values.append(statistics.log_likelihood / statistics.weight)
         np.testing.assert_allclose(one.counts, assembly.counts, rtol=1e-4)

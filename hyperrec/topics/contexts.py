@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hyperrec.errors import ModelError
-from hyperrec.topics.kernels import AVERAGES, BACKGROUND, MEAN, WINDOW
+from hyperrec.topics.kernels.edges import AVERAGES, BACKGROUND, MEAN, WINDOW
 
 
 class Plan(NamedTuple):

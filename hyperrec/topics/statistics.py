@@ -29,6 +29,12 @@ class Statistics:
     def empty(cls, n_vertices: int, n_topics: int, n_contexts: int = 1) -> Statistics:
         return cls(np.zeros((n_vertices, n_topics), np.float32), np.zeros(n_topics), np.zeros(n_contexts))
 
+    def scored(self, scores: np.ndarray) -> Statistics:
+        """Take what a kernel summed up part by part: (P, 3) log-likelihood, edges without context, weight."""
+        self.log_likelihood, degenerate, self.weight = scores.sum(axis=0)
+        self.n_degenerate = int(degenerate)
+        return self
+
     def merge(self, other: Statistics) -> Statistics:
         """Add the statistics of another shard, in place; merge shards in their order to get the same bits."""
         self.n_vt += other.n_vt

@@ -1,0 +1,191 @@
+"""Shards: the edges, as the E-step takes them; every kind has `expected_counts(state) -> Statistics`, and em.py knows no more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+
+from hyperrec.topics.contexts import NO_PLAN, Plan
+from hyperrec.topics.kernels import edges as edge_kernels
+from hyperrec.topics.kernels import pairs as pair_kernels
+from hyperrec.topics.state import State
+from hyperrec.topics.statistics import Statistics
+
+MAX_CHUNKS = 8
+CHUNK_BYTES = 2**29  # all the chunks' tables together, where more than two are worth it
+BLOCK = 2048  # containers whose sums the caches hold, at a few hundred topics
+PARTS = 32  # of a block, for the threads to share
+
+
+class History:
+    """The positions of each container, in their order, or ascending by vertex where the context knows no order.
+
+    indptr (D + 1,) int64; vertices (N,) int32; weight (N,) float32. importance (N,): factor of the gammas of moving averages, 1 by
+    default; 0 ignores the position, a large one forgets what was before. starts (N,) bool: the position begins a new document.
+    """
+
+    def __init__(
+        self,
+        indptr: np.ndarray,
+        vertices: np.ndarray,
+        weight: np.ndarray,
+        importance: np.ndarray | None = None,
+        starts: np.ndarray | None = None,
+    ) -> None:
+        self.indptr, self.vertices, self.weight = indptr, vertices, weight
+        self.importance = np.ones(len(vertices), np.float32) if importance is None else importance
+        self.starts = np.zeros(len(vertices), bool) if starts is None else starts
+
+    @classmethod
+    def of(cls, owners: np.ndarray, vertices: np.ndarray, weight: np.ndarray, n_containers: int, **more: np.ndarray) -> History:
+        """From one list of positions, ascending by their containers."""
+        indptr = np.searchsorted(owners, np.arange(n_containers + 1)).astype(np.int64)
+        return cls(indptr, vertices.astype(np.int32), weight.astype(np.float32), **more)
+
+    @property
+    def owners(self) -> np.ndarray:
+        """(N,) the container of each position."""
+        return np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
+
+    def matrix(self, n_vertices: int) -> sp.csr_matrix:
+        """(D, V) CSR of the weights."""
+        return sp.csr_matrix((self.weight, self.vertices, self.indptr), shape=(len(self.indptr) - 1, n_vertices))
+
+    @classmethod
+    def none(cls, n_containers: int) -> History:
+        return cls(np.zeros(n_containers + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+
+    def take(self, containers: np.ndarray) -> History:
+        """The histories of these containers, in this order."""
+        lengths = np.diff(self.indptr)[containers]
+        indptr = np.append(0, np.cumsum(lengths)).astype(np.int64)
+        at = np.repeat(self.indptr[containers] - indptr[:-1], lengths) + np.arange(indptr[-1])
+        return History(indptr, self.vertices[at], self.weight[at], self.importance[at], self.starts[at])
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Histories, cut into blocks of containers, and the vertices of each block with the containers that hold them.
+
+    slices (B, P + 1), groups (B, P + 1): in each block, the containers and the rows that each part of the work takes; they
+    depend on the data alone, never on the threads. row_vertex (R,), row_indptr (R + 1,): the vertex of a row and where its
+    members begin. members (N,) int16: containers, counted from the block's first; weight (N,): that of the vertex in them.
+    """
+
+    slices: np.ndarray
+    groups: np.ndarray
+    row_vertex: np.ndarray
+    row_indptr: np.ndarray
+    members: np.ndarray
+    weight: np.ndarray
+
+    @classmethod
+    def of(cls, history: History, size: int) -> Blocks:
+        n_containers, n_entries = len(history.indptr) - 1, len(history.vertices)
+        firsts = np.append(np.arange(0, max(n_containers, 1), size), n_containers).astype(np.int64)
+        starts = np.zeros(len(firsts), np.int64)
+        vertex, indptr = np.empty(n_entries, np.int32), np.empty(n_entries + 1, np.int64)
+        members, weight = np.empty(n_entries, np.int16), np.empty(n_entries, np.float32)
+        n_vertices = int(history.vertices.max(initial=-1)) + 1
+        pair_kernels.turn_blocks(
+            history.indptr, history.vertices, history.weight, firsts, n_vertices, starts, vertex, indptr, members, weight
+        )
+        vertex, indptr = vertex[: starts[-1]].copy(), indptr[: starts[-1] + 1].copy()
+        return cls(_cuts(history.indptr, firsts), _cuts(indptr, starts), vertex, indptr, members, weight)
+
+
+def _cuts(indptr: np.ndarray, firsts: np.ndarray) -> np.ndarray:
+    """(B, PARTS + 1) bounds of parts that have about equally many of the entries of lines firsts[b] to firsts[b + 1]."""
+    begin, end = indptr[firsts[:-1], None], indptr[firsts[1:], None]
+    cuts = np.searchsorted(indptr, begin + (end - begin) * np.arange(PARTS + 1) // PARTS).astype(np.int64)
+    cuts[:, 0], cuts[:, -1] = firsts[:-1], firsts[1:]
+    return np.asarray(np.clip(cuts, firsts[:-1, None], firsts[1:, None]))
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A shard of (container, vertex) edges read in `Mean`: the histories are the edges. damping (D,) scales counts."""
+
+    history: History
+    damping: np.ndarray
+
+    n_contexts = 1
+
+    @cached_property
+    def blocks(self) -> Blocks:
+        return Blocks.of(self.history, BLOCK)
+
+    def expected_counts(self, state: State) -> Statistics:
+        """E-step of the shard."""
+        n_vertices, n_topics = state.lift.shape
+        statistics = Statistics.empty(n_vertices, n_topics, len(state.shares))
+        history, blocks = self.history, self.blocks
+        own = np.einsum("vt,vt,t->v", state.lift, state.lift, state.prior).astype(np.float32)
+        size = int((blocks.slices[:, -1] - blocks.slices[:, 0]).max())
+        totals, amounts, scores = np.empty((size, n_topics), np.float32), np.empty(size), np.zeros((PARTS, 3))
+        pair_kernels.add_pairs_in_mean(
+            history.indptr, history.vertices, history.weight, self.damping,
+            blocks.slices, blocks.groups, blocks.row_vertex, blocks.row_indptr, blocks.members, blocks.weight,
+            state.lift, state.prior, own, totals, amounts, statistics.n_vt, scores,
+        )  # fmt: skip
+        statistics.n_t[:] = statistics.n_vt.sum(axis=0, dtype=np.float64)
+        return statistics.scored(scores)
+
+
+@dataclass(frozen=True)
+class Edges:
+    """A shard of hyperedges of one order, grouped by container, each read in the context of its place in the history.
+
+    indptr (D + 1,), vertices (E, h) int32 rows of the table, weight (E,) float32, history of the D containers (empty in the
+    symmetric form), place (E,) int64: the position that the edge is, or the number of positions for none of them; plan: contexts.
+    """
+
+    indptr: np.ndarray
+    vertices: np.ndarray
+    weight: np.ndarray
+    place: np.ndarray
+    history: History
+    plan: Plan = NO_PLAN
+
+    @classmethod
+    def symmetric(cls, vertices: np.ndarray, weight: np.ndarray) -> Edges:
+        """Edges without a container: cut into slices so that threads can share them."""
+        indptr = np.linspace(0, len(weight), MAX_CHUNKS + 1).astype(np.int64)
+        return cls(indptr, vertices, weight, np.zeros(len(weight), np.int64), History.none(MAX_CHUNKS))
+
+    @property
+    def n_contexts(self) -> int:
+        return max(len(self.plan.kinds), 1)
+
+    def expected_counts(self, state: State) -> Statistics:
+        """E-step of the shard."""
+        n_vertices, n_topics = state.lift.shape
+        statistics = Statistics.empty(n_vertices, n_topics, len(state.shares))
+        history, bounds = self.history, _bounds(self.indptr, n_vertices, n_topics)
+        n_chunks = len(bounds) - 1
+        sums, scores = np.zeros((n_chunks, n_vertices, n_topics), np.float32), np.zeros((n_chunks, 3))
+        n_t, shares = np.zeros((n_chunks, n_topics)), np.zeros((n_chunks, len(state.shares)))
+        edge_kernels.add_edges(
+            self.indptr, self.vertices, self.weight, self.place,
+            history.indptr, history.vertices, history.weight, history.importance, history.starts,
+            *self.plan, state.shares, state.lift, state.prior, bounds, sums, n_t, shares, scores,
+        )  # fmt: skip
+        edge_kernels.merge_chunks(sums, statistics.n_vt)
+        statistics.n_t[:] = n_t.sum(axis=0)
+        statistics.shares[:] = shares.sum(axis=0)
+        return statistics.scored(scores)
+
+
+Shard = Pairs | Edges
+
+
+def _bounds(indptr: np.ndarray, n_vertices: int, n_topics: int) -> np.ndarray:
+    """Containers of each chunk, of about equal numbers of edges; depends on the data alone, never on the threads."""
+    worth = min(CHUNK_BYTES // (4 * n_vertices * n_topics), indptr[-1] // n_vertices)
+    n_chunks = int(np.clip(worth, 2, MAX_CHUNKS))
+    cuts = np.searchsorted(indptr, np.linspace(0, indptr[-1], n_chunks + 1)).astype(np.int64)
+    cuts[0], cuts[-1] = 0, len(indptr) - 1
+    return np.maximum.accumulate(cuts)

@@ -1,0 +1,58 @@
+"""The parameters of a model, and how their table is laid out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class State:
+    """The parameters: p(t|v) (V, T), p(t) (T,), lift (V, T), the one table that the E-step reads, shares (K,) of the contexts."""
+
+    embedding: np.ndarray
+    prior: np.ndarray
+    lift: np.ndarray
+    shares: np.ndarray = field(default_factory=lambda: np.ones(1))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the rows of the table belong.
+
+    sizes: vertices of each modality, in the order of their rows. mass (V,) float64: weight of the edges of each vertex, an
+    edge's weight shared among its vertices. phi_weight (V,): the whole weight of the edges of each vertex that is read as
+    phi_vt = p(v|t), which sums to one over its modality (all but the container in the container form, companions in the localized
+    E-step); zeros for vertices that are read as p(t|v). exponents: the power of each modality's lifts, 1 for all by default;
+    below 1 for companions, as several of them in one edge tell much the same.
+    """
+
+    sizes: tuple[int, ...]
+    mass: np.ndarray
+    phi_weight: np.ndarray | None = None
+    exponents: tuple[float, ...] = ()
+
+
+def sums(weight: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """sum_v weight_v table_vt, float64. Not by BLAS: its threads go on spinning, and the next E-step takes twice its time."""
+    return np.asarray(np.einsum("v,vt->t", weight, table))
+
+
+def make_state(embedding: np.ndarray, prior: np.ndarray, layout: Layout, shares: np.ndarray | None = None) -> State:
+    """The state of p(t|v) and p(t): divides each row by the topic totals it is read against. shares: of one context by default."""
+    prior = np.maximum(prior, 1e-12)
+    prior = (prior / prior.sum()).astype(np.float32)
+    lift = np.empty_like(embedding)
+    start = 0
+    for number, size in enumerate(layout.sizes):
+        rows = slice(start, start + size)
+        base = prior
+        if layout.phi_weight is not None and layout.phi_weight[rows].any():
+            base = sums(layout.phi_weight[rows], embedding[rows])
+            base = (np.maximum(base, 1e-30) / base.sum()).astype(np.float32)
+        np.divide(embedding[rows], np.maximum(base, 1e-12), out=lift[rows])
+        if layout.exponents and layout.exponents[number] != 1:
+            np.power(lift[rows], np.float32(layout.exponents[number]), out=lift[rows])
+        start += size
+    return State(embedding, prior, lift, np.ones(1) if shares is None else shares)
