@@ -15,11 +15,11 @@ from hyperrec.logs import read_logs
 from hyperrec.model import TopicModel, load
 from hyperrec.schema import LogSchema
 from hyperrec.split import split
-from hyperrec.topics.contexts import Mean, Mixture, Recency, TwoSided, Window
+from hyperrec.topics.contexts import FoldIn, Mean, Mixture, Recency, TwoSided, Window
 from hyperrec.topics.simplex import maximize_on_simplices
 
 __version__ = "0.1.0"
 __all__ = [
-    "DataError", "Hypergraph", "HyperrecError", "LogSchema", "Mean", "Mixture", "ModelError", "Recency", "SchemaError",
+    "DataError", "FoldIn", "Hypergraph", "HyperrecError", "LogSchema", "Mean", "Mixture", "ModelError", "Recency", "SchemaError",
     "TopicModel", "TwoSided", "Window", "evaluate", "load", "maximize_on_simplices", "read_logs", "split",
 ]  # fmt: skip

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 from hyperrec.errors import ModelError, did_you_mean, listed
 from hyperrec.hypergraph import EdgeArrays, Hypergraph
-from hyperrec.topics.contexts import NO_PLAN, Context, Ordered, Plan
+from hyperrec.topics.contexts import NO_PLAN, Context, FoldIn, Ordered, Plan
 from hyperrec.topics.shards import Edges, History, Pairs, Shard
 from hyperrec.topics.state import Layout
 from hyperrec.vocabulary import Vocabulary
@@ -197,8 +197,14 @@ def assemble(
     shards: list[Shard] = []
     counted = new.weight * damping[new.owners]
     has_pairs = any(part.rows.shape[1] == 1 for part in positions)
+    exact = isinstance(context, FoldIn) and context.exact
+    if exact and (known or grouped or free or not has_pairs):
+        raise ModelError(
+            "FoldIn(exact=True) takes edges of one kind, container x vertex, and no partial_fit: "
+            f"the edges are {listed(edges)}. Choose among them by edges=, or leave exact out."
+        )
     if has_pairs and not in_order and not plan.passes and known is None:
-        shards.append(Pairs(history, damping))
+        shards.append(Pairs(history, damping, plan))
     elif has_pairs:
         place = np.arange(len(new.vertices)) - new.indptr[:-1][new.owners]
         if known and not in_order:
@@ -221,7 +227,7 @@ def assemble(
         old = known[0]
         counts, mass, seen = counts + old.counts, mass + old.layout.mass, seen.maximum(old.seen)
         phi_weight = phi_weight + (0 if old.layout.phi_weight is None else old.layout.phi_weight)
-    layout = Layout(tuple(sizes.values()), mass, phi_weight if as_phi & set(sizes) else None, exponents)
+    layout = Layout(tuple(sizes.values()), mass, phi_weight if as_phi & set(sizes) else None, exponents, exact)
     if user == item:  # no one is recommended to oneself
         seen = seen.maximum(sp.identity(n_users, np.float32, format="csr"))
     seen.sort_indices()

@@ -39,8 +39,8 @@ class TopicModel:
     n_topics : number of topics T.
     container : the modality that owns histories (the users); None: every modality is treated alike (symmetric form).
     context : `Mean()`: containers have no parameters, they are read from their history, leaving out the vertex that is
-        predicted. `Recency`, `TwoSided`, `Window`: read in their order. `Mixture`: in several ways, with learned shares
-        (`state.shares`). None: containers have free vectors (container form, PLSA for pairs).
+        predicted. `FoldIn`: from all of it. `Recency`, `TwoSided`, `Window`: read in their order. `Mixture`: in several ways, with
+        learned shares (`state.shares`). None: containers have free vectors (container form, PLSA for pairs).
     edges : edge type -> weight tau; all types of the graph with weight 1 when left out. The first type that joins the
         container to another modality says what an item is.
     seed : the random start; the same seed gives the same bits for any number of threads.
@@ -468,7 +468,7 @@ class TopicModel:
 
     def _history_lifts(self, histories: History) -> np.ndarray:
         """Lifts of the contexts of what comes after the histories, (D, T) float32; 1 (that is, p(t)) where there is none."""
-        if self._reading.ordered or self._reading.passes:
+        if self._reading.passes or not isinstance(self._reading, Mean):
             return reading.contexts_after(histories, self._reading.plan(), self.state)
         matrix = histories.matrix(len(self.state.lift))
         amount = np.asarray(matrix.sum(axis=1)).ravel()

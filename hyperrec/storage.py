@@ -132,6 +132,7 @@ def _write(model: TopicModel, folder: Path) -> None:
         "degenerate": model.degenerate,
         "weight": model.weight,
         "exponents": model.layout.exponents,
+        "gradient": model.layout.gradient,
         "sha256": {name: _digest(folder / name) for name in files},
     }
     config["config_sha256"] = _config_digest(config)
@@ -160,7 +161,8 @@ def load(folder: Path) -> TopicModel:
         model.state = State(*(arrays[name] for name in ("embedding", "prior", "lift", "shares")))
         model.counts, model.n_v, model.weight = arrays["counts"], arrays["n_v"], float(config["weight"])
         sizes = tuple(config["sizes"].values())
-        model.layout = Layout(sizes, arrays["mass"], arrays.get("phi_weight"), tuple(config["exponents"]))
+        exponents, gradient = tuple(config["exponents"]), bool(config.get("gradient"))
+        model.layout = Layout(sizes, arrays["mass"], arrays.get("phi_weight"), exponents, gradient)
         model.user_modality, model.item_modality = config["user_modality"], config["item_modality"]
         model.offsets, model.sizes = config["offsets"], config["sizes"]
         model.fitted_edges, model.degenerate = config["fitted_edges"], config["degenerate"]

@@ -97,6 +97,58 @@ def alphas(
     return alpha / np.maximum(alpha.sum(axis=1, keepdims=True), 1e-300)
 
 
+def folded_in(
+    x: np.ndarray, a: np.ndarray, iterations: int, uniform: bool, prior: np.ndarray
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """theta <- sum_j a_j norm_t(p(t|w_j) / p(t) theta_t) / sum_j a_j (None: nothing has weight), and the terms of the last sum."""
+    theta = np.full(len(prior), 1 / len(prior)) if uniform else prior
+    if not a.sum() > 0:
+        return None, x
+    for _ in range(iterations):
+        joint = x / prior * theta
+        terms = np.array([norm(one) if one.sum() > 0 else prior for one in joint])
+        theta = a @ terms / a.sum()
+    return theta, terms
+
+
+def expected_folded(shard: Pairs, p: np.ndarray, prior: np.ndarray) -> Counts:
+    """E-step of pairs in the whole of their container: p_te = norm_t(p(t|v) theta_t / p(t))."""
+    p, prior, history = np.float64(p), np.float64(prior), shard.history
+    n_vt, log_likelihood, n_degenerate, weight = np.zeros_like(p), 0.0, 0, 0.0
+    iterations, uniform, _ = shard.plan.params[0]
+    for d in range(len(history.indptr) - 1):
+        at = slice(history.indptr[d], history.indptr[d + 1])
+        vertices, a = history.vertices[at], np.float64(history.weight[at])
+        theta, _ = folded_in(p[vertices], a, int(iterations), bool(uniform), prior)
+        for v, n in zip(vertices, a * np.float64(shard.damping[d]), strict=True):
+            joint = p[v] / prior * theta
+            n_vt[v] += n * (norm(joint) if joint.sum() > 0 else prior)
+            log_likelihood += n * np.log(joint.sum()) if joint.sum() > 0 else 0.0
+            n_degenerate += not joint.sum() > 0
+            weight += n
+    return Counts(n_vt, n_vt.sum(axis=0), log_likelihood, n_degenerate, weight)
+
+
+def thetaless_likelihood(phi: np.ndarray, p_t: np.ndarray, n_dw: np.ndarray) -> float:
+    """sum_dw n_dw ln sum_t phi_wt theta_td(phi), theta_td = sum_w n_dw / n_d norm_t(phi_wt p_t)."""
+    theta = n_dw @ np.array([norm(row * p_t) for row in phi]) / n_dw.sum(axis=1, keepdims=True)
+    return float(sum(n_dw[d, w] * np.log(phi[w] @ theta[d]) for d, w in np.argwhere(n_dw)))
+
+
+def thetaless_pass(phi: np.ndarray, p_t: np.ndarray, n_dw: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The slides' exact form, as written: sum_d n_dw p'_tdw (W, T), n_t, and phi_wt = norm_w of the former."""
+    word = np.array([norm(row * p_t) for row in phi])  # phi'_tw
+    counts, n_t = np.zeros_like(phi), np.zeros_like(p_t)
+    for row in n_dw:
+        n_d, theta = row.sum(), row @ word / row.sum()
+        p = np.array([norm(phi[w] * theta) for w in range(len(phi))])
+        n_td = row @ p
+        n_t += n_td
+        for w in np.flatnonzero(row):
+            counts[w] += row[w] * (p[w] + word[w] / n_d * (n_td / theta - sum(word[w] * n_td / theta)))
+    return counts, n_t, np.maximum(counts, 0) / np.maximum(counts, 0).sum(axis=0)
+
+
 def context_vectors(
     history: History, d: int, plan: Plan, shares: np.ndarray, p: np.ndarray, prior: np.ndarray
 ) -> tuple[list[np.ndarray | None], np.ndarray, list[list[np.ndarray | None]]]:
@@ -106,9 +158,15 @@ def context_vectors(
     n, x = len(vertices), p[vertices]
     for number in range(plan.passes + 1):
         parts: list[list[np.ndarray | None]] = []
+        values = x
         for kind, params, lags in zip(plan.kinds, np.float64(plan.params), np.float64(plan.lags), strict=True):
             if kind == kernels.BACKGROUND:
                 parts.append([prior] * (n + 1))
+                continue
+            if kind == kernels.FOLD_IN:
+                theta, terms = folded_in(x, weight * history.importance[at], int(params[0]), bool(params[1]), prior)
+                parts.append([theta] * (n + 1))
+                values = terms if len(plan.kinds) == 1 else x
                 continue
             alpha = alphas(kind, params, lags, weight, np.float64(history.importance[at]), history.starts[at])
             parts.append([row @ x if row.any() else None for row in alpha])
@@ -122,7 +180,7 @@ def context_vectors(
                 joint = p[vertices[i]] * thetas[i] / prior if thetas[i] is not None else np.zeros(1)
                 new[i] = norm(joint) if joint.sum() > 0 else x[i]
             x = new
-    return thetas, x, parts
+    return thetas, values, parts
 
 
 def expected_in_context(shard: Edges, p: np.ndarray, prior: np.ndarray, shares: Sequence[float] = (1.0,)) -> Counts:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import strategies as st
 
-from hyperrec.topics.contexts import Context, Mean, Mixture, Recency, TwoSided, Window
+from hyperrec.topics.contexts import Context, FoldIn, Mean, Mixture, Recency, TwoSided, Window
 from hyperrec.topics.shards import Edges, History, Pairs
 from hyperrec.topics.state import Layout, State, make_state
 
@@ -63,6 +63,14 @@ def pairs_and_states(draw: st.DrawFn) -> tuple[Pairs, State]:
 
 
 @st.composite
+def folded_pairs_and_states(draw: st.DrawFn) -> tuple[Pairs, State]:
+    """Pairs read in the whole of their containers."""
+    pairs, state = draw(pairs_and_states())
+    context = draw(st.builds(FoldIn, iterations=st.integers(1, 4), start=st.sampled_from(["prior", "uniform"])))
+    return replace(pairs, plan=context.plan()), state
+
+
+@st.composite
 def edges_and_states(draw: st.DrawFn, max_order: int = 6) -> tuple[Edges, State]:
     """Edges of the symmetric form; a vertex may come twice in an edge, an edge may come twice."""
     rng, n_vertices, n_topics, zeros = draw(sizes())
@@ -99,10 +107,12 @@ def contexts() -> st.SearchStrategy[Context]:
         st.builds(Mean), st.builds(Recency, gamma=gamma), st.builds(Window, h=st.just(2), weights=weights_of),
         st.builds(TwoSided, gamma_left=gamma, gamma_right=gamma, beta=st.sampled_from([0.0, 0.3, 1.0])),
     )  # fmt: skip
+    folded = st.builds(FoldIn, iterations=st.integers(1, 3), start=st.sampled_from(["prior", "uniform"]))
     passes = st.integers(0, 2)
     alone = st.builds(lambda context, passes: replace(context, passes=passes), one, passes)
-    several = st.lists(one, min_size=1, max_size=3)
-    return alone | st.builds(lambda parts, back, n: Mixture(*parts, background=back, passes=n), several, st.booleans(), passes)
+    several = st.lists(one | folded, min_size=1, max_size=3)
+    mixed = st.builds(lambda parts, back, n: Mixture(*parts, background=back, passes=n), several, st.booleans(), passes)
+    return alone | folded | mixed
 
 
 @st.composite

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hyperrec.errors import ModelError
-from hyperrec.topics.kernels.edges import AVERAGES, BACKGROUND, MEAN, WINDOW
+from hyperrec.topics.kernels.edges import AVERAGES, BACKGROUND, FOLD_IN, MEAN, WINDOW
 
 
 class Plan(NamedTuple):
@@ -90,6 +90,41 @@ class Mean(Context):
 
     def _row(self) -> tuple[int, tuple[float, float, float], tuple[float, ...]]:
         return MEAN, (0, 0, 0), ()
+
+
+@dataclass(frozen=True, repr=False)
+class FoldIn(Context):
+    """The whole container, the vertex itself included: theta_t = p(t|d) is found by EM iterations within each pass.
+
+    theta <- sum_w n_dw / n_d norm_t(phi_wt theta_t), from p(t) or from 1/T; containers have no parameters. With many iterations
+    this is PLSA with theta never stored (Hofmann, 1999); with one it is the Theta-less family of the slides ("EM-algorithm for
+    ARTM with linear thematization of documents"):
+
+    - `FoldIn()`: simplified; theta_td = sum_w n_dw / n_d p(t|w), and the usual M-step;
+    - `FoldIn(start="uniform")`: naive; one iteration of the usual EM;
+    - `FoldIn(exact=True)`: the derivative of the likelihood in phi, through theta too: counts are n_dw p'_tdw, and
+      phi_wt = norm_w of their sums. Takes one edge type of pairs.
+
+    A vertex is explained by itself too: for recommendations `Mean` leaves it out.
+    """
+
+    iterations: int = 1
+    start: str = "prior"
+    exact: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.iterations, bool) or not isinstance(self.iterations, int) or self.iterations < 1:
+            raise ModelError(f"FoldIn: iterations must be a whole number, 1 or more; got {self.iterations!r}.")
+        if self.start not in ("prior", "uniform"):
+            raise ModelError(f"FoldIn: start must be 'prior' or 'uniform'; got {self.start!r}.")
+        if self.passes:
+            raise ModelError("FoldIn has no passes: its theta is one for all positions; ask for more iterations instead.")
+        if self.exact and (self.iterations > 1 or self.start != "prior"):
+            raise ModelError("FoldIn: exact goes with one iteration from the prior, theta_td = sum_w n_dw / n_d p(t|w).")
+
+    def _row(self) -> tuple[int, tuple[float, float, float], tuple[float, ...]]:
+        return FOLD_IN, (self.iterations, self.start == "uniform", self.exact), ()
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -214,6 +249,8 @@ class Mixture(Ordered):
         super().__post_init__()
         if not self.contexts or not all(isinstance(one, Context) and not isinstance(one, Mixture) for one in self.contexts):
             raise ModelError(f"Mixture takes one or more contexts, such as hr.Recency(0.4), hr.Mean(); got {self.contexts!r}.")
+        if any(isinstance(one, FoldIn) and one.exact for one in self.contexts):
+            raise ModelError("Mixture: FoldIn(exact=True) is a context by itself.")
         if wrong := [one for one in self.contexts if any(getattr(one, name, none) != none for name, none in COMMON.items())]:
             raise ModelError(f"Mixture: {', '.join(COMMON)} belong to the mixture, not to {wrong[0]!r}.")
 
@@ -223,7 +260,7 @@ class Mixture(Ordered):
 
 
 COMMON = {"passes": 0, "pause": None, "importance": None}
-KINDS: dict[str, type[Context]] = {one.__name__: one for one in (Mean, Recency, TwoSided, Window, Background, Mixture)}
+KINDS: dict[str, type[Context]] = {one.__name__: one for one in (Mean, FoldIn, Recency, TwoSided, Window, Background, Mixture)}
 
 
 def from_json(values: Mapping[str, Any] | None) -> Context | None:
@@ -237,5 +274,6 @@ def from_json(values: Mapping[str, Any] | None) -> Context | None:
     return kind(**values)
 
 
+IN_MEAN = Mean().plan()
 NO_PLAN = Plan(np.zeros(0, np.int64), np.zeros((0, 3), np.float32), np.zeros((0, 0), np.float32), 0)
 """The symmetric form: no contexts."""

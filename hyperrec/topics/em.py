@@ -11,6 +11,8 @@ All models are one: with lift_vt = p(t|v) / p(t), an edge e has the posterior
 - localized E-step: the container has no row; the context is the average lift of other positions of its history, and of several
   contexts their mixture, whose shares the M-step makes of the weight that each explained. Companions of
   an edge (its hour, its store) enter as phi_ct / p(c): they say which topics are theirs, not which topics are large.
+- Theta-less family: the context is p(t|d) of the whole container, found anew in each pass by a few iterations, or, exactly, its
+  mean p(t|w), with counts that are the derivative of the likelihood through it as well.
 """
 
 from __future__ import annotations
@@ -73,15 +75,29 @@ def m_step(state: State, statistics: Statistics, layout: Layout, eta: float = 1.
     empty = np.zeros(len(layout.mass), bool)
     embedding = np.empty_like(state.embedding)
     fallback = n_t.astype(np.float32)
-    maximize(statistics.n_vt, state.embedding, np.float32(eta), fallback, embedding, empty)
+    counts = _phi_counts(statistics) if layout.gradient else statistics.n_vt
+    maximize(counts, state.embedding, np.float32(eta), fallback, embedding, empty)
     if eta != 1.0:  # p(t) stays tied to the counts: it moves as the relaxed rows move it
-        n_v = statistics.n_vt.sum(axis=1, dtype=np.float64)
+        n_v = counts.sum(axis=1, dtype=np.float64)
         share = np.divide(layout.mass, n_v, out=np.zeros_like(n_v), where=n_v > 0)
-        plain = sums(share, statistics.n_vt)
+        plain = sums(share, counts)
         n_t = n_t * sums(layout.mass, embedding) / np.maximum(plain, 1e-30)
     explained = statistics.shares.sum()
     shares = statistics.shares / explained if explained > 0 else state.shares
-    return make_state(embedding, n_t, layout, shares), empty
+    new = make_state(embedding, n_t, layout, shares)
+    if layout.gradient:  # sum_t phi_vt p(t) is not the share of v in the data: lifts are phi_vt / p(v)
+        n_v = counts.sum(axis=1, dtype=np.float64)
+        share = layout.mass * counts.sum(dtype=np.float64) / max(layout.mass.sum(), 1e-30)
+        np.multiply(new.lift, np.divide(n_v, share, out=np.ones_like(n_v), where=(share > 0) & ~empty)[:, None], out=new.lift)
+    return new, empty
+
+
+def _phi_counts(statistics: Statistics) -> np.ndarray:
+    """phi_vt n_t (V, T), where phi_vt = norm_v(n_vt) of counts whose sums over v are not n_t."""
+    counts = np.maximum(statistics.n_vt, 0)
+    totals = counts.sum(axis=0, dtype=np.float64)
+    counts *= np.divide(statistics.n_t, totals, out=np.zeros_like(totals), where=totals > 0).astype(np.float32)
+    return np.asarray(counts)
 
 
 def fit(

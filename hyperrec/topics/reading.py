@@ -35,8 +35,9 @@ def contexts_of(history: History, plan: Plan, state: State) -> tuple[np.ndarray,
 def weights_after(history: History, plan: Plan, state: State) -> np.ndarray:
     """alpha(u|n) (n,) of the positions of the one container of a history, for a new one after them; the background left out.
 
-    A context is linear in what it averages: reading unit vectors gives its weights.
+    A context is linear in what it averages: reading unit vectors gives its weights. Those of a fold-in are those of the mean.
     """
+    plan = plan._replace(kinds=np.where(plan.kinds == kernels.FOLD_IN, kernels.MEAN, plan.kinds))
     n, block = len(history.vertices), 512
     units = History(history.indptr, np.arange(n, dtype=np.int32), history.weight, history.importance, history.starts)
     shares = np.where(plan.kinds == kernels.BACKGROUND, 0, state.shares)

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
-from hyperrec.topics.contexts import NO_PLAN, Plan
+from hyperrec.topics.contexts import IN_MEAN, NO_PLAN, Plan
 from hyperrec.topics.kernels import edges as edge_kernels
 from hyperrec.topics.kernels import pairs as pair_kernels
 from hyperrec.topics.state import State
@@ -107,10 +107,11 @@ def _cuts(indptr: np.ndarray, firsts: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Pairs:
-    """A shard of (container, vertex) edges read in `Mean`: the histories are the edges. damping (D,) scales counts."""
+    """A shard of (container, vertex) edges read in `Mean` or `FoldIn`: the histories are the edges. damping (D,) scales counts."""
 
     history: History
     damping: np.ndarray
+    plan: Plan = IN_MEAN
 
     n_contexts = 1
 
@@ -123,15 +124,25 @@ class Pairs:
         n_vertices, n_topics = state.lift.shape
         statistics = Statistics.empty(n_vertices, n_topics, len(state.shares))
         history, blocks = self.history, self.blocks
-        own = np.einsum("vt,vt,t->v", state.lift, state.lift, state.prior).astype(np.float32)
         size = int((blocks.slices[:, -1] - blocks.slices[:, 0]).max())
-        totals, amounts, scores = np.empty((size, n_topics), np.float32), np.empty(size), np.zeros((PARTS, 3))
-        pair_kernels.add_pairs_in_mean(
+        room, amounts, scores = np.empty((size, n_topics), np.float32), np.empty(size), np.zeros((PARTS, 3))
+        edges = (
             history.indptr, history.vertices, history.weight, self.damping,
             blocks.slices, blocks.groups, blocks.row_vertex, blocks.row_indptr, blocks.members, blocks.weight,
-            state.lift, state.prior, own, totals, amounts, statistics.n_vt, scores,
         )  # fmt: skip
-        statistics.n_t[:] = statistics.n_vt.sum(axis=0, dtype=np.float64)
+        if self.plan.kinds[0] == edge_kernels.MEAN:
+            own = np.einsum("vt,vt,t->v", state.lift, state.lift, state.prior).astype(np.float32)
+            pair_kernels.add_pairs_in_mean(*edges, state.lift, state.prior, own, room, amounts, statistics.n_vt, scores)
+            statistics.n_t[:] = statistics.n_vt.sum(axis=0, dtype=np.float64)
+        else:
+            iterations, uniform, exact = self.plan.params[0]
+            scale = 1 / np.maximum(np.einsum("vt,t->v", state.lift, state.prior), np.float32(1e-30))
+            gradients, n_t = np.empty((size if exact else 0, n_topics), np.float32), np.zeros((PARTS, n_topics))
+            edge_kernels.add_pairs_folded_in(
+                *edges, state.lift, state.prior, scale, bool(uniform), int(iterations), bool(exact),
+                room, gradients, amounts, statistics.n_vt, n_t, scores,
+            )  # fmt: skip
+            statistics.n_t[:] = n_t.sum(axis=0)
         return statistics.scored(scores)
 
 

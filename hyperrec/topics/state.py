@@ -25,13 +25,15 @@ class Layout:
     edge's weight shared among its vertices. phi_weight (V,): the whole weight of the edges of each vertex that is read as
     phi_vt = p(v|t), which sums to one over its modality (all but the container in the container form, companions in the localized
     E-step); zeros for vertices that are read as p(t|v). exponents: the power of each modality's lifts, 1 for all by default;
-    below 1 for companions, as several of them in one edge tell much the same.
+    below 1 for companions, as several of them in one edge tell much the same. gradient: the counts are phi_vt times a derivative in
+    phi (`FoldIn(exact=True)`): phi_vt = norm_v of them, p(t|v) = norm_t(phi_vt p(t)).
     """
 
     sizes: tuple[int, ...]
     mass: np.ndarray
     phi_weight: np.ndarray | None = None
     exponents: tuple[float, ...] = ()
+    gradient: bool = False
 
 
 def sums(weight: np.ndarray, table: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from numba import njit, prange
 from hyperrec.topics.kernels import REORDER
 
 TINY = np.float32(1e-30)
-BACKGROUND, MEAN, AVERAGES, WINDOW = range(4)  # kinds of contexts
+BACKGROUND, MEAN, AVERAGES, WINDOW, FOLD_IN = range(5)  # kinds of contexts
 
 
 @njit(nogil=True, fastmath=REORDER)
@@ -111,12 +111,80 @@ def _fill_window(weight, importance, starts, lags, x, out, there):
 
 
 @njit(nogil=True, fastmath=REORDER)
+def _fold_in(rows, weight, prior, uniform, iterations, theta, new):
+    """theta_t = p(t|d) of a whole container: `iterations` of theta <- sum_j a_j norm_t(row_jt theta_t) / sum_j a_j.
+
+    rows (n, T) lifts, weight (n,), prior, theta, new (T,) float32; the start is p(t), or 1/T where uniform. A row that shares no
+    topic with theta counts as p(t).
+    """
+    n, n_topics = rows.shape
+    for t in range(n_topics):
+        theta[t] = np.float32(1.0 / n_topics) if uniform else prior[t]
+    for _ in range(iterations):
+        new[:] = 0
+        lost = 0.0
+        amount = 0.0
+        for j in range(n):
+            row = rows[j]
+            a = weight[j]
+            amount += a
+            z = np.float32(0)
+            for t in range(n_topics):
+                z += row[t] * theta[t]
+            if z > TINY:
+                scale = a / z
+                for t in range(n_topics):
+                    new[t] += scale * row[t]
+            else:
+                lost += a
+        share = np.float32(1.0 / amount)
+        kept = np.float32(lost / amount)
+        for t in range(n_topics):
+            theta[t] = theta[t] * new[t] * share + kept * prior[t]
+
+
+@njit(nogil=True, fastmath=REORDER)
+def _fill_fold_in(weight, importance, params, prior, x, out, there, values):
+    """The same context for every position: theta / p(t) of the whole container.
+
+    values (n, T): on return norm_t(x_it theta_t) / p(t) under the theta before the last, whose weighted mean is the context.
+    """
+    n, n_topics = x.shape
+    a = np.empty(n, np.float32)
+    amount = 0.0
+    for i in range(n):
+        a[i] = weight[i] * importance[i]
+        amount += a[i]
+    there[:] = amount > 0
+    if not amount > 0:
+        return
+    theta = np.empty(n_topics, np.float32)
+    new = np.empty(n_topics, np.float32)
+    iterations = np.int64(params[0])
+    _fold_in(x, a, prior, params[1] > 0, iterations - 1, theta, new)
+    into = out[0]
+    into[:] = 0
+    for i in range(n):
+        row = x[i]
+        value = values[i]
+        z = np.float32(0)
+        for t in range(n_topics):
+            z += row[t] * theta[t]
+        share = np.float32(a[i] / amount)
+        for t in range(n_topics):
+            value[t] = row[t] * theta[t] / (z * max(prior[t], TINY)) if z > TINY else np.float32(1)
+            into[t] += share * value[t]
+    for i in range(1, n + 1):
+        out[i] = into
+
+
+@njit(nogil=True, fastmath=REORDER)
 def _fill_contexts(vertices, weight, importance, starts, kinds, params, lags, passes, alpha, lift, prior, x, out, there, mixed):
     """Contexts of the positions 0..n-1 of one container, and of a new one after them (row n): their average lifts.
 
     vertices (n,), weight, importance (n,) float32, starts (n,) bool: the position begins a new document.
     kinds (K,), params (K, 3), lags (K, 2h), passes: the contexts (`contexts.Plan`); alpha (K,): their shares.
-    x (n, T): on return the vectors that were averaged, p(t|w_i) / p(t), or those of the pass before. out (K, n + 1, T),
+    x (n, T): on return the vectors that were averaged, p(t|w_i) / p(t), of the pass before, or of a fold-in. out (K, n + 1, T),
     there (K + 1, n + 1) bool: which contexts are not empty; the last row: of the mixture. mixed (n + 1, T): the mixture.
     """
     n, n_topics = x.shape
@@ -135,8 +203,10 @@ def _fill_contexts(vertices, weight, importance, starts, kinds, params, lags, pa
                 _fill_mean(weight, importance, x, out[k], there[k])
             elif kinds[k] == AVERAGES:
                 _fill_averages(importance, starts, params[k, 0], params[k, 1], params[k, 2], x, out[k], there[k])
-            else:
+            elif kinds[k] == WINDOW:
                 _fill_window(weight, importance, starts, lags[k], x, out[k], there[k])
+            else:
+                _fill_fold_in(weight, importance, params[k], prior, x, out[k], there[k], x if n_kinds == 1 else x.copy())
         for i in range(n + 1):
             amount = np.float32(0)
             into = mixed[i]
@@ -315,6 +385,113 @@ def add_edges(
         scores[chunk, 0] = log_likelihood
         scores[chunk, 1] = degenerate
         scores[chunk, 2] = mass
+
+
+@njit(nogil=True, cache=True, parallel=True, fastmath=REORDER)
+def add_pairs_folded_in(
+    indptr, vertices, weight, damping, slices, groups, row_vertex, row_indptr, members, turned_weight, lift, prior, scale,
+    uniform, iterations, exact, thetas, gradients, amounts, n_vt, n_t, scores,
+):  # fmt: skip
+    """E-step of pairs (container, vertex) with theta of the whole container, found by a few iterations, as context.
+
+    indptr, vertices, weight, damping, slices, groups, row_*, members, turned_weight: as in `pairs.add_pairs_in_mean`.
+    lift (V, T) = phi_vt / p(v), prior (T,), scale (V,) = 1 / sum_t prior_t lift_vt, so that p(t|v) = scale prior lift.
+    thetas (size of a block, T) float32, gradients likewise (no rows unless exact), amounts (size,) float64: room to work in.
+    n_vt (V, T) float32, added to; n_t (P, T) float64, scores (P, 3): zeros on entry.
+
+    exact: theta is the mean of p(t|w), and n_vt gets phi_vt times the derivative of the likelihood in phi, theta included:
+    n_dw p'_tdw = n_dw p_tdw + a_dw / a_d p(t|w) (g_td - sum_s p(s|w) g_sd), g_td = n_td / theta_td. Slides: "EM-algorithm for
+    ARTM with linear thematization of documents".
+    """
+    n_topics = lift.shape[1]
+    n_parts = slices.shape[1] - 1
+    for block in range(slices.shape[0]):
+        first = slices[block, 0]
+        for part in prange(n_parts):
+            longest = 0
+            for d in range(slices[block, part], slices[block, part + 1]):
+                longest = max(longest, indptr[d + 1] - indptr[d])
+            rows = np.empty((longest, n_topics), np.float32)
+            new = np.empty(n_topics, np.float32)
+            for d in range(slices[block, part], slices[block, part + 1]):
+                begin = indptr[d]
+                n = indptr[d + 1] - begin
+                amount = 0.0
+                for j in range(n):
+                    amount += weight[begin + j]
+                    row = lift[vertices[begin + j]]
+                    into = rows[j]
+                    for t in range(n_topics):
+                        into[t] = row[t]
+                amounts[d - first] = amount
+                theta = thetas[d - first]
+                if n > 0:
+                    _fold_in(rows[:n], weight[begin : begin + n], prior, uniform, iterations, theta, new)
+                if exact:
+                    gradient = gradients[d - first]
+                    gradient[:] = 0
+                    for j in range(n):
+                        row = rows[j]
+                        z = np.float32(0)
+                        for t in range(n_topics):
+                            z += row[t] * theta[t]
+                        if z > TINY:
+                            share = weight[begin + j] * damping[d] / z
+                            for t in range(n_topics):
+                                gradient[t] += share * row[t]
+        for part in prange(n_parts):
+            sums = np.empty(n_topics, np.float32)
+            word = np.empty(n_topics, np.float32)
+            back = np.empty(n_topics, np.float32)
+            log_likelihood = 0.0
+            alone = 0.0
+            mass = 0.0
+            for r in range(groups[block, part], groups[block, part + 1]):
+                v = row_vertex[r]
+                row = lift[v]
+                sums[:] = 0
+                lost = np.float32(0)
+                if exact:
+                    for t in range(n_topics):
+                        word[t] = prior[t] * row[t] * scale[v]
+                        back[t] = 0
+                level = np.float32(0)
+                for j in range(row_indptr[r], row_indptr[r + 1]):
+                    d = members[j]
+                    theta = thetas[d]
+                    a = turned_weight[j]
+                    n = np.float32(a * damping[first + d])
+                    mass += n
+                    z = np.float32(0)
+                    for t in range(n_topics):
+                        z += row[t] * theta[t]
+                    if z > TINY:
+                        share = n / z
+                        for t in range(n_topics):
+                            sums[t] += share * theta[t]
+                        log_likelihood += n * np.log(z)
+                    else:
+                        lost += n
+                        alone += 1
+                    if exact:
+                        gradient = gradients[d]
+                        part_of = np.float32(a / amounts[d])
+                        product = np.float32(0)
+                        for t in range(n_topics):
+                            back[t] += part_of * gradient[t]
+                            product += word[t] * gradient[t]
+                        level += part_of * product
+                into = n_vt[v]
+                for t in range(n_topics):
+                    count = row[t] * sums[t] + lost * prior[t]
+                    n_t[part, t] += count
+                    into[t] += count
+                if exact:
+                    for t in range(n_topics):
+                        into[t] += word[t] * (back[t] - level)
+            scores[part, 0] += log_likelihood
+            scores[part, 1] += alone
+            scores[part, 2] += mass
 
 
 @njit(nogil=True, cache=True, parallel=True)
