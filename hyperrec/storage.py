@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 FORMAT = "hyperrec-model"
 VERSION = 1
+SPARSE = 0.25  # share of entries that are not zero, below which tables are saved by their rows
 HISTORY = ("indptr", "vertices", "weight", "importance", "starts")
 PARAMETERS = ("n_topics", "container", "edges", "seed", "n_passes", "tolerance", "over_relaxation", "length_damping",
-              "context_exponent")  # fmt: skip
+              "context_exponent", "drop_below")  # fmt: skip
 
 
 def save(model: TopicModel, folder: Path) -> Path:
@@ -93,9 +94,8 @@ def check_target(folder: Path) -> None:
 
 def _write(model: TopicModel, folder: Path) -> None:
     arrays: dict[str, np.ndarray] = {
-        "embedding": model.state.embedding,
+        **_tables(model.state),
         "prior": model.state.prior,
-        "lift": model.state.lift,
         "shares": model.state.shares,
         "counts": model.counts,
         "n_v": model.n_v,
@@ -142,6 +142,26 @@ def _write(model: TopicModel, folder: Path) -> None:
             os.fsync(file.fileno())
 
 
+def _tables(state: State) -> dict[str, np.ndarray]:
+    """The tables of a state, by their rows where most entries are zero."""
+    kept = state.embedding != 0
+    if kept.mean() > SPARSE:
+        return {"embedding": state.embedding, "lift": state.lift}
+    indptr = np.append(0, kept.sum(axis=1).cumsum())
+    topics = kept.nonzero()[1].astype(np.uint32)
+    return {"rows": indptr, "topics": topics, "embedding": state.embedding[kept], "lift": state.lift[kept]}
+
+
+def _state(arrays: dict[str, np.ndarray], n_topics: int) -> State:
+    embedding, lift = arrays["embedding"], arrays["lift"]
+    if "rows" in arrays:
+        n_vertices = len(arrays["rows"]) - 1
+        at = np.repeat(np.arange(n_vertices), np.diff(arrays["rows"])), arrays["topics"]
+        values, (embedding, lift) = (embedding, lift), np.zeros((2, n_vertices, n_topics), np.float32)
+        embedding[at], lift[at] = values
+    return State(embedding, arrays["prior"], lift, arrays["shares"])
+
+
 def load(folder: Path) -> TopicModel:
     """Read and check a model folder.
 
@@ -158,7 +178,7 @@ def load(folder: Path) -> TopicModel:
     try:
         model = TopicModel(**config["parameters"], context=from_json(config["context"]))
         arrays = _read(folder / "arrays.safetensors", load_file)
-        model.state = State(*(arrays[name] for name in ("embedding", "prior", "lift", "shares")))
+        model.state = _state(arrays, model.n_topics)
         model.counts, model.n_v, model.weight = arrays["counts"], arrays["n_v"], float(config["weight"])
         sizes = tuple(config["sizes"].values())
         exponents, gradient = tuple(config["exponents"]), bool(config.get("gradient"))

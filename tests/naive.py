@@ -218,8 +218,11 @@ def turned(lines: Sequence[np.ndarray], size: int) -> list[tuple[int, int, list[
     return [(block, v, found[block, v]) for block, v in sorted(found)]
 
 
-def maximize(n_vt: np.ndarray, old: np.ndarray, eta: float, fallback: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """p(t|v) = norm_t(p_old (p_em / p_old)^eta), p_em = norm_t(n_vt); the fallback where there are no counts."""
+def maximize(
+    n_vt: np.ndarray, old: np.ndarray, eta: float, fallback: np.ndarray, drop_below: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """p(t|v) = norm_t(p_old (p_em / p_old)^eta), p_em = norm_t(n_vt), again norm_t of what is not under drop_below nor under the
+    largest; the fallback where there are no counts."""
     n_vt, old = np.float64(n_vt), np.float64(old)
     new, empty = np.empty_like(old), np.zeros(len(old), bool)
     for v in range(len(old)):
@@ -229,6 +232,7 @@ def maximize(n_vt: np.ndarray, old: np.ndarray, eta: float, fallback: np.ndarray
             continue
         plain = norm(n_vt[v])
         new[v] = norm([b * (q / b) ** eta if b > 0 and q > 0 else q for b, q in zip(old[v], plain, strict=True)])
+        new[v] = norm(np.where(new[v] >= min(drop_below, new[v].max()), new[v], 0))
     return new, empty
 
 

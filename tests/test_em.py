@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import naive
 import numba
@@ -20,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperrec.topics import em
-from hyperrec.topics.contexts import Mean, Mixture, TwoSided, Window
+from hyperrec.topics.contexts import FoldIn, Mean, Mixture, TwoSided, Window
 from hyperrec.topics.em import fit, m_step
 from hyperrec.topics.shards import MAX_CHUNKS, Edges, History, Pairs, Shard, _bounds
 from hyperrec.topics.state import Layout, State, make_state
@@ -296,7 +297,7 @@ def cuts(shard: Shard, cut: int) -> Iterator[Shard]:
         old = shard.history
         history = old.take(np.arange(begin, end))
         if isinstance(shard, Pairs):
-            yield Pairs(history, shard.damping[begin:end])
+            yield Pairs(history, shard.damping[begin:end], shard.plan)
         else:
             rows = slice(shard.indptr[begin], shard.indptr[end])
             indptr = shard.indptr[begin : end + 1] - shard.indptr[begin]
@@ -319,19 +320,24 @@ def big_shards() -> tuple[list[Shard], Layout]:
     lengths = np.diff(history.indptr)[containers]
     in_context = Edges(indptr, edges, weight, lengths, history, Mean().plan())
     symmetric = Edges.symmetric(edges, weight)
+    folded = Pairs(history, np.ones(n_containers, np.float32), FoldIn(iterations=3).plan())
     sequence = History(history.indptr, history.vertices, history.weight, strategies.weights(rng, len(history.vertices)))
     both = Mixture(TwoSided(0.3, 0.2), Window(2), passes=1).plan()
     in_order = Edges(indptr, edges, weight, np.minimum(rng.integers(5, size=n_edges), lengths), sequence, both)
-    return [pairs, symmetric, in_context, in_order], Layout((n_vertices,), strategies.mass_of([symmetric], n_vertices))
+    return [pairs, folded, symmetric, in_context, in_order], Layout((n_vertices,), strategies.mass_of([symmetric], n_vertices))
 
 
 def fits_of_all_kernels(n_threads: int) -> list[bytes]:
     """A fit with every kind of shard, and a fit of each kind alone, as bytes."""
     shards, layout = big_shards()
     assert len(shards[0].blocks.slices) > 5
-    assert all(len(_bounds(one.indptr, 60, 7)) == MAX_CHUNKS + 1 for one in shards[1:])
+    assert all(len(_bounds(one.indptr, 60, 7)) == MAX_CHUNKS + 1 for one in shards[2:])
     numba.set_num_threads(n_threads)
     results = [fit(some, layout, n_topics=7, n_passes=4, seed=3) for some in (shards, *([one] for one in shards))]
+    with mock.patch("hyperrec.topics.shards.SPARSE", 2.0):
+        sparse = [fit(shards[:1], layout, n_topics=7, n_passes=4, tolerance=0, seed=3, drop_below=0.1)]
+    exact = replace(shards[0], plan=FoldIn(exact=True).plan())
+    results += [*sparse, fit([exact], replace(layout, gradient=True), n_topics=7, n_passes=4, seed=3)]
     tables = [getattr(one.state, name).tobytes() for one in results for name in ("embedding", "prior", "lift", "shares")]
     return [*tables, repr([one.history for one in results]).encode()]
 

@@ -204,15 +204,19 @@ def test_containers_with_one_vertex_have_no_context() -> None:
 
 
 @examples
-@given(strategies.seeded(), st.integers(1, 12), st.integers(1, 20), st.sampled_from([1.0, 1.5, 1.9]))
-def test_maximize_matches_naive(rng: np.random.Generator, n_vertices: int, n_topics: int, eta: float) -> None:
+@given(
+    strategies.seeded(), st.integers(1, 12), st.integers(1, 20), st.sampled_from([1.0, 1.5, 1.9]), st.sampled_from([0, 1e-3, 0.2])
+)
+def test_maximize_matches_naive(
+    rng: np.random.Generator, n_vertices: int, n_topics: int, eta: float, drop_below: float
+) -> None:
     old = strategies.simplex_rows(rng, n_vertices, n_topics, 0.3)
     n_vt = (rng.gamma(0.5, size=(n_vertices, n_topics)) * rng.choice([-1e-3, 0, 1], (n_vertices, n_topics))).astype(np.float32)
     n_vt[rng.random(n_vertices) < 0.2] = 0
     fallback = strategies.simplex_rows(rng, 1, n_topics, 0.0)[0]
     new, empty = np.empty_like(old), np.zeros(n_vertices, bool)
-    maximize(n_vt, old, np.float32(eta), fallback, new, empty)
-    wanted, without = naive.maximize(n_vt, old, eta, fallback)
+    maximize(n_vt, old, np.float32(eta), fallback, np.float32(drop_below), new, empty)
+    wanted, without = naive.maximize(n_vt, old, eta, fallback, drop_below)
     np.testing.assert_allclose(new, wanted, rtol=1e-4, atol=1e-7)
     np.testing.assert_array_equal(empty, without)
 
@@ -245,7 +249,7 @@ def test_over_relaxation_of_a_probability_near_zero_stays_finite() -> None:
     new, empty = np.empty((1, 2), np.float32), np.empty(1, bool)
     for small in (1e-17, 1e-19, 1e-22, 1e-30):
         old, counts = np.array([[small, 1]], np.float32), np.array([[1, 0]], np.float32)
-        maximize(counts, old, np.float32(1.99), np.full(2, 0.5, np.float32), new, empty)
+        maximize(counts, old, np.float32(1.99), np.full(2, 0.5, np.float32), np.float32(0), new, empty)
         np.testing.assert_allclose(new, [[1, 0]])
 
 

@@ -27,6 +27,8 @@ from hyperrec.topics.shards import History, Shard
 from hyperrec.topics.state import Layout, State, make_state, sums
 from hyperrec.topics.statistics import Statistics
 
+DROP_GROWTH, DROP_WHOLE = 1.2, 20  # by how much the threshold grows in a pass, and in which it is whole
+
 
 @dataclass
 class Fit:
@@ -66,17 +68,20 @@ def initial_state(layout: Layout, n_topics: int, seed: int, history: History | N
     return make_state(embedding, sums(layout.mass, embedding), layout, np.full(n_contexts, 1 / n_contexts))
 
 
-def m_step(state: State, statistics: Statistics, layout: Layout, eta: float = 1.0) -> tuple[State, np.ndarray]:
+def m_step(
+    state: State, statistics: Statistics, layout: Layout, eta: float = 1.0, drop_below: float = 0.0
+) -> tuple[State, np.ndarray]:
     """M-step: eta = 1 is plain EM, eta in (1, 2) over-relaxes by p <- p (p_em / p)^eta.
 
-    Returns the new state and a (V,) bool: rows without counts, which are put at p(t).
+    Entries of p(t|v) under drop_below become zero, and stay so, but for the largest of a row. Returns the new state and a (V,)
+    bool: rows without counts, which are put at p(t).
     """
     n_t = statistics.n_t / statistics.n_t.sum()
     empty = np.zeros(len(layout.mass), bool)
     embedding = np.empty_like(state.embedding)
     fallback = n_t.astype(np.float32)
     counts = _phi_counts(statistics) if layout.gradient else statistics.n_vt
-    maximize(counts, state.embedding, np.float32(eta), fallback, embedding, empty)
+    maximize(counts, state.embedding, np.float32(eta), fallback, np.float32(drop_below), embedding, empty)
     if eta != 1.0:  # p(t) stays tied to the counts: it moves as the relaxed rows move it
         n_v = counts.sum(axis=1, dtype=np.float64)
         share = np.divide(layout.mass, n_v, out=np.zeros_like(n_v), where=n_v > 0)
@@ -108,6 +113,7 @@ def fit(
     n_passes: int,
     tolerance: float = 0.0,
     over_relaxation: float = 1.8,
+    drop_below: float = 0.0,
     seed: int = 0,
     on_pass: Callable[[dict[str, float | int | bool]], None] | None = None,
 ) -> Fit:
@@ -117,12 +123,16 @@ def fit(
     last one, which no E-step follows, is plain. Where a plain pass loses likelihood (it may in the localized E-step, and when
     orders are mixed), the better state is the result. Stops after n_passes, or when the likelihood per unit of weight
     gains less than `tolerance` in a pass, and no more than in the pass before: from a random start the gains are small, and grow.
+
+    The threshold drop_below comes slowly, up to its whole in pass 20: what is dropped at once takes likelihood with it, and with
+    the early passes, which know nothing yet, the wrong entries.
     """
     state = initial_state(layout, n_topics, seed, shards[0].history, max(shard.n_contexts for shard in shards))
     result = Fit(state)
     best: tuple[State, Statistics] | None = None
     eta, gain = 1.0, -np.inf
     for number in range(1, n_passes + 1):
+        drop = drop_below * min(1.0, DROP_GROWTH ** (number - DROP_WHOLE))
         statistics = e_step(shards, state)
         value = statistics.log_likelihood / statistics.weight
         before = best[1].log_likelihood / best[1].weight if best else -np.inf
@@ -135,14 +145,14 @@ def fit(
             on_pass(row)
         if best and fell and eta > 1.0:
             eta = 1.0
-            state, result.empty = m_step(best[0], best[1], layout)
+            state, result.empty = m_step(best[0], best[1], layout, drop_below=drop)
             continue
         if best and stop:
             state = best[0] if fell else state
             break
         best = (state, statistics)
         eta = over_relaxation if 2 < number < n_passes else 1.0
-        state, result.empty = m_step(state, statistics, layout, eta)
+        state, result.empty = m_step(state, statistics, layout, eta, drop)
     result.state, result.n_v, result.weight = state, statistics.n_vt.sum(axis=1, dtype=np.float64), float(statistics.weight)
     return result
 
@@ -160,7 +170,7 @@ def _row(number: int, statistics: Statistics, eta: float, stepped_back: bool) ->
 
 
 def update(
-    old: Fit, shards: Sequence[Shard], layout: Layout, *, n_passes: int, keep: float, gain: float
+    old: Fit, shards: Sequence[Shard], layout: Layout, *, n_passes: int, keep: float, gain: float, drop_below: float = 0.0
 ) -> Fit:
     """Go on from a fit with new edges: n_vt := keep n_vt + gain ñ_vt, ñ the expected counts of the new ones, then the M-step.
 
@@ -179,6 +189,6 @@ def update(
         statistics.shares *= gain
         statistics.weight *= gain
         statistics.merge(before)
-        state, result.empty = m_step(state, statistics, layout)
+        state, result.empty = m_step(state, statistics, layout, drop_below=drop_below)
     result.state, result.n_v, result.weight = state, statistics.n_vt.sum(axis=1, dtype=np.float64), float(statistics.weight)
     return result

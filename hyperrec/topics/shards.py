@@ -18,6 +18,7 @@ MAX_CHUNKS = 8
 CHUNK_BYTES = 2**29  # all the chunks' tables together, where more than two are worth it
 BLOCK = 2048  # containers whose sums the caches hold, at a few hundred topics
 PARTS = 32  # of a block, for the threads to share
+SPARSE = 1 / 8  # share of lifts that are not zero, met by the edges, below which entries are gone through one by one
 
 
 class History:
@@ -119,10 +120,21 @@ class Pairs:
     def blocks(self) -> Blocks:
         return Blocks.of(self.history, BLOCK)
 
+    @cached_property
+    def n_met(self) -> np.ndarray:
+        """(V',) how often each vertex is met, to the last that is."""
+        return np.bincount(self.history.vertices)
+
+    def _is_sparse(self, state: State) -> bool:
+        met = self.n_met
+        return bool(met @ state.n_kept[: len(met)] < SPARSE * met.sum() * state.lift.shape[1])
+
     def expected_counts(self, state: State) -> Statistics:
         """E-step of the shard."""
         n_vertices, n_topics = state.lift.shape
         statistics = Statistics.empty(n_vertices, n_topics, len(state.shares))
+        if self.plan.kinds[0] == edge_kernels.MEAN and self._is_sparse(state):
+            return self._expected_sparse(state, statistics)
         history, blocks = self.history, self.blocks
         size = int((blocks.slices[:, -1] - blocks.slices[:, 0]).max())
         room, amounts, scores = np.empty((size, n_topics), np.float32), np.empty(size), np.zeros((PARTS, 3))
@@ -143,6 +155,22 @@ class Pairs:
                 room, gradients, amounts, statistics.n_vt, n_t, scores,
             )  # fmt: skip
             statistics.n_t[:] = n_t.sum(axis=0)
+        return statistics.scored(scores)
+
+    def _expected_sparse(self, state: State, statistics: Statistics) -> Statistics:
+        history, (indptr, topics, values) = self.history, state.rows
+        query = state.prior[topics] * values
+        own = np.add.reduceat(np.append(query * values, np.float32(0)), indptr[:-1]) * (np.diff(indptr) > 0)
+        bounds = _bounds(history.indptr, max(len(topics), 1), 1)
+        n_chunks = len(bounds) - 1
+        sums, backs = np.zeros((n_chunks, len(topics)), np.float32), np.zeros((n_chunks, len(own)), np.float32)
+        scores = np.zeros((n_chunks, 3))
+        pair_kernels.add_sparse_pairs_in_mean(
+            history.indptr, history.vertices, history.weight, self.damping, indptr, topics, values, query, own, len(state.prior),
+            bounds, sums, backs, scores,
+        )  # fmt: skip
+        pair_kernels.merge_sparse(sums, backs, values, query, indptr, topics, statistics.n_vt)
+        statistics.n_t[:] = statistics.n_vt.sum(axis=0, dtype=np.float64)
         return statistics.scored(scores)
 
 

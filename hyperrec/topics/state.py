@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
+
+from hyperrec.topics.kernels.pairs import fill_rows
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,19 @@ class State:
     prior: np.ndarray
     lift: np.ndarray
     shares: np.ndarray = field(default_factory=lambda: np.ones(1))
+
+    @cached_property
+    def n_kept(self) -> np.ndarray:
+        """(V,) the number of lifts of each row that are not zero."""
+        return np.asarray(np.count_nonzero(self.lift, axis=1))
+
+    @cached_property
+    def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The lifts that are not zero: indptr (V + 1,) int64, topics uint32, values float32."""
+        indptr = np.append(0, np.cumsum(self.n_kept)).astype(np.int64)
+        topics, values = np.empty(indptr[-1], np.uint32), np.empty(indptr[-1], np.float32)
+        fill_rows(self.lift, indptr, topics, values)
+        return indptr, topics, values
 
 
 @dataclass(frozen=True)

@@ -184,3 +184,123 @@ def add_pairs_in_mean(
             scores[part, 0] += log_likelihood + power * np.log(product)
             scores[part, 1] += alone
             scores[part, 2] += mass
+
+
+@njit(nogil=True, cache=True, parallel=True)
+def fill_rows(table, indptr, topics, values):
+    """The entries of a table (V, T) that are not zero, row by row: topics, values (indptr[-1],)."""
+    for v in prange(table.shape[0]):
+        at = indptr[v]
+        row = table[v]
+        for t in range(table.shape[1]):
+            if row[t] != 0:
+                topics[at] = t
+                values[at] = row[t]
+                at += 1
+
+
+@njit(nogil=True, fastmath=REORDER)
+def _add_sparse_term_by_term(total, topics, values, query, a, n, rest, sums):
+    """`_add_term_by_term` on the entries of a sparse row."""
+    z = np.float32(0)
+    if rest > 0:
+        for k in range(topics.shape[0]):
+            whole = total[topics[k]]
+            other = whole - a * values[k]
+            if other > np.float32(1e-6) * whole:
+                z += query[k] * other
+    if z <= TINY:
+        for k in range(topics.shape[0]):
+            sums[k] += n
+        return np.float32(0)
+    scale = n / z
+    for k in range(topics.shape[0]):
+        whole = total[topics[k]]
+        other = whole - a * values[k]
+        if other > np.float32(1e-6) * whole:
+            sums[k] += scale * other
+    return z
+
+
+@njit(nogil=True, cache=True, parallel=True, fastmath=REORDER)
+def add_sparse_pairs_in_mean(
+    indptr, vertices, weight, damping, row_indptr, topics, values, query, own, n_topics, bounds, sums, backs, scores
+):  # fmt: skip
+    """`add_pairs_in_mean` where lifts are sparse: a container's sum S lies in the first cache, and rows are met in its order.
+
+    row_indptr (V + 1,), topics (Z,) uint32, values, query (Z,) float32: the rows of lift, and of prior * lift.
+    bounds (C + 1,): containers of each chunk. sums (C, Z) float32: sum of n S / z at each entry; backs (C, V): sum of n a / z, by
+    which lifts are to be taken off them; scores (C, 3); all zeros on entry.
+    """
+    for chunk in prange(bounds.shape[0] - 1):
+        total = np.zeros(n_topics, np.float32)
+        gathered = np.empty(n_topics, np.float32)
+        into = sums[chunk]
+        back = backs[chunk]
+        log_likelihood = 0.0
+        alone = 0.0
+        mass = 0.0
+        product = 1.0  # of the z that share the weight `power`: one logarithm for many edges
+        power = np.float32(1)
+        for d in range(bounds[chunk], bounds[chunk + 1]):
+            amount = 0.0
+            for j in range(indptr[d], indptr[d + 1]):
+                a = weight[j]
+                amount += a
+                at = slice(row_indptr[vertices[j]], row_indptr[vertices[j] + 1])
+                row_topics, row = topics[at], values[at]
+                for k in range(row.shape[0]):
+                    total[row_topics[k]] += a * row[k]
+            for j in range(indptr[d], indptr[d + 1]):
+                v = vertices[j]
+                at = slice(row_indptr[v], row_indptr[v + 1])
+                row_topics, row_query, row_sums = topics[at], query[at], into[at]
+                a = weight[j]
+                n = np.float32(a * damping[d])
+                mass += n
+                rest = np.float32(amount - a)
+                for k in range(row_query.shape[0]):
+                    gathered[k] = total[row_topics[k]]
+                z = np.float32(0)
+                for k in range(row_query.shape[0]):
+                    z += row_query[k] * gathered[k]
+                mine = a * own[v]
+                z -= mine
+                if z > CANCELLATION * mine:
+                    scale = n / z
+                    back[v] += scale * a
+                    for k in range(row_query.shape[0]):
+                        row_sums[k] += scale * gathered[k]
+                else:
+                    z = _add_sparse_term_by_term(total, row_topics, values[at], row_query, a, n, rest, row_sums)
+                    if z <= TINY:
+                        alone += 1
+                        continue
+                if n != power or not (1e-250 < product < 1e250):
+                    log_likelihood += power * np.log(product)
+                    product = 1.0
+                    power = n
+                product *= z / rest
+            for j in range(indptr[d], indptr[d + 1]):
+                row_topics = topics[row_indptr[vertices[j]] : row_indptr[vertices[j] + 1]]
+                for k in range(row_topics.shape[0]):
+                    total[row_topics[k]] = 0
+        scores[chunk, 0] = log_likelihood + power * np.log(product)
+        scores[chunk, 1] = alone
+        scores[chunk, 2] = mass
+
+
+@njit(nogil=True, cache=True, parallel=True)
+def merge_sparse(sums, backs, values, query, row_indptr, topics, n_vt):
+    """n_vt += query (sum_c sums_c - lift sum_c backs_c) at the entries of the rows, the chunks added in order in float64."""
+    n_chunks = sums.shape[0]
+    for v in prange(n_vt.shape[0]):
+        into = n_vt[v]
+        back = 0.0
+        for c in range(n_chunks):
+            back += backs[c, v]
+        for k in range(row_indptr[v], row_indptr[v + 1]):
+            total = 0.0
+            for c in range(n_chunks):
+                total += sums[c, k]
+            into[topics[k]] += max(0.0, query[k] * (total - back * values[k]))
