@@ -342,6 +342,35 @@ def fits_of_all_kernels(n_threads: int) -> list[bytes]:
     return [*tables, repr([one.history for one in results]).encode()]
 
 
+def pieces(shard: Shard, size: int) -> list[Shard]:
+    """The shard in shards of so many containers."""
+    first, rest = cuts(shard, size)
+    return [first, *pieces(rest, size)] if len(shard.history.indptr) - 1 > size else [shard]
+
+
+@pytest.mark.parametrize("n_shards", [1, 3, 10])
+def test_shards_may_be_counted_in_any_order_and_again(n_shards: int) -> None:
+    """However many shards of a size there are, and whoever counts which first: merged in their order they give the same bits."""
+    shards, layout = big_shards()
+    rng = np.random.default_rng(n_shards)
+    state = em.initial_state(layout, 7, 3, n_contexts=max(shard.n_contexts for shard in shards))
+    for kind in (shards[0], shards[1], shards[3], shards[4]):
+        some = pieces(kind, 2000)[:n_shards]
+        assert len(some) == n_shards
+        wanted = em.e_step(some, state)
+        counted: dict[int, Statistics] = {}
+        for number in [*rng.permutation(n_shards), 0]:
+            numba.set_num_threads(int(rng.integers(1, numba.config.NUMBA_NUM_THREADS + 1)))
+            counted[number] = some[number].expected_counts(state)
+        found = Statistics.empty(*state.lift.shape, n_contexts=len(state.shares))
+        for number in range(n_shards):
+            found.merge(counted[number])
+        assert found.n_vt.tobytes() == wanted.n_vt.tobytes()
+        assert found.n_t.tobytes() == wanted.n_t.tobytes()
+        assert found.shares.tobytes() == wanted.shares.tobytes()
+        assert (found.log_likelihood, found.weight) == (wanted.log_likelihood, wanted.weight)
+
+
 def test_the_number_of_threads_changes_no_bit() -> None:
     """1, 2, 3 and 8 threads, in a process that has as many, whatever the machine."""
     script = (
