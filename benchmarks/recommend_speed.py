@@ -20,7 +20,7 @@ from report import machine, write
 from threadpoolctl import threadpool_limits
 
 import hyperrec as hr
-from hyperrec.evaluate import pair_matrix
+from hyperrec.evaluation import pair_matrix
 
 K = 20
 

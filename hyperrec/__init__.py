@@ -8,18 +8,48 @@ model.recommend(users=[1], k=10)
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from hyperrec.errors import DataError, HyperrecError, ModelError, SchemaError
-from hyperrec.evaluate import evaluate
-from hyperrec.hypergraph import Hypergraph
-from hyperrec.logs import read_logs
-from hyperrec.model import TopicModel, load
-from hyperrec.schema import LogSchema
-from hyperrec.split import split
-from hyperrec.topics.contexts import FoldIn, Mean, Mixture, Recency, TwoSided, Window
-from hyperrec.topics.simplex import maximize_on_simplices
+
+if TYPE_CHECKING:
+    from hyperrec.evaluation import evaluate
+    from hyperrec.hypergraph import Hypergraph
+    from hyperrec.logs import read_logs
+    from hyperrec.model import TopicModel, load
+    from hyperrec.schema import LogSchema
+    from hyperrec.splits import split
+    from hyperrec.topics.contexts import FoldIn, Mean, Mixture, Recency, TwoSided, Window
+    from hyperrec.topics.simplex import maximize_on_simplices
 
 __version__ = "0.1.0"
 __all__ = [
     "DataError", "FoldIn", "Hypergraph", "HyperrecError", "LogSchema", "Mean", "Mixture", "ModelError", "Recency", "SchemaError",
     "TopicModel", "TwoSided", "Window", "evaluate", "load", "maximize_on_simplices", "read_logs", "split",
 ]  # fmt: skip
+
+_MODULES = {
+    "evaluation": ("evaluate",),
+    "hypergraph": ("Hypergraph",),
+    "logs": ("read_logs",),
+    "model": ("TopicModel", "load"),
+    "schema": ("LogSchema",),
+    "splits": ("split",),
+    "topics.contexts": ("FoldIn", "Mean", "Mixture", "Recency", "TwoSided", "Window"),
+    "topics.simplex": ("maximize_on_simplices",),
+}
+"""Where the names live that are imported when they are first asked for (PEP 562): numba, polars and scipy take their time.
+None may be called as its own module is, which would take its place here once imported."""
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        for module, names in _MODULES.items():
+            if name in names:
+                value = globals()[name] = getattr(import_module(f"hyperrec.{module}"), name)
+                return value
+        raise AttributeError(f"module 'hyperrec' has no attribute '{name}'")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

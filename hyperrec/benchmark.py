@@ -16,12 +16,12 @@ import numpy as np
 import polars as pl
 
 from hyperrec.errors import DataError, ModelError
-from hyperrec.evaluate import Evaluation, evaluate, pair_matrix
+from hyperrec.evaluation import Evaluation, evaluate, pair_matrix
 from hyperrec.hypergraph import Hypergraph
 from hyperrec.logs import graph_from_frames
 from hyperrec.model import TopicModel
 from hyperrec.peers import EASE, ImplicitALS, ItemKNN, Popularity
-from hyperrec.split import split
+from hyperrec.splits import split
 
 METRIC = "ndcg@10"
 EASE_ITEMS = 20_000  # its item x item matrix takes gigabytes above

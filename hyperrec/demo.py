@@ -13,12 +13,12 @@ import polars as pl
 import scipy.sparse as sp
 
 from hyperrec.benchmark import draw_als
-from hyperrec.evaluate import Evaluation, evaluate, pair_matrix
+from hyperrec.evaluation import Evaluation, evaluate, pair_matrix
 from hyperrec.hypergraph import Hypergraph
 from hyperrec.logs import read_logs
 from hyperrec.model import TopicModel
 from hyperrec.peers import ImplicitALS, Popularity
-from hyperrec.split import split
+from hyperrec.splits import split
 from hyperrec.storage import check_target
 
 EDGES = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
-import faiss
 import numpy as np
 
 from hyperrec.topics.kernels.ranking import best_unseen
@@ -48,6 +47,8 @@ class Index:
 
     @cached_property
     def _built(self) -> tuple[Any, float]:
+        import faiss
+
         n_rows, dim = self.vectors.shape
         if self.exact:
             flat = faiss.IndexFlatIP(dim)
@@ -79,6 +80,8 @@ class Index:
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         options: Any = None
         if allowed is not None:
+            import faiss
+
             allowed = np.unique(allowed).astype(np.int64)
             if not self.exact and len(allowed) <= COPY_UP_TO:  # a few lie in lists that no probe opens: they are searched alone
                 among = faiss.IndexFlatIP(self.vectors.shape[1])

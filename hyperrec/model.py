@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
-from tqdm import tqdm
 
 from hyperrec.assembly import Assembly, Positions, Roles, assemble, check_edges, collect_history, importance_of, roles
 from hyperrec.errors import DataError, ModelError, did_you_mean, listed
@@ -120,6 +119,8 @@ class TopicModel:
         ------
         ModelError : the parameters do not fit the graph. DataError : a frame is wrong.
         """
+        from tqdm import tqdm
+
         graph = _as_graph(graph)
         edges = check_edges(graph, self.edges, self.container)
         assembly = assemble(

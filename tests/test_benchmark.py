@@ -16,7 +16,7 @@ import hyperrec as hr
 from hyperrec import benchmark
 from hyperrec.benchmark import CANDIDATES, Candidate, frequent
 from hyperrec.errors import DataError, ModelError
-from hyperrec.evaluate import pair_matrix
+from hyperrec.evaluation import pair_matrix
 from hyperrec.peers import Popularity, rank
 
 NAMES = [candidate.name for candidate in CANDIDATES]

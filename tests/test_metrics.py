@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hyperrec as hr
-from hyperrec.evaluate import pair_matrix
+from hyperrec.evaluation import pair_matrix
 from hyperrec.metrics import hits, per_user
 from hyperrec.peers import ImplicitALS
 

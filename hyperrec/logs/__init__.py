@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -19,7 +19,9 @@ from hyperrec.logs.files import collected
 from hyperrec.logs.sources import as_lazy, sources
 from hyperrec.logs.tables import Log, read_table
 from hyperrec.logs.vertices import as_ids
-from hyperrec.schema import Edge, LogSchema, Table, Vertex
+
+if TYPE_CHECKING:  # pydantic is read when a log is
+    from hyperrec.schema import LogSchema, Vertex
 
 
 def read_logs(
@@ -46,6 +48,8 @@ def read_logs(
     ------
     SchemaError : the schema is wrong, or does not fit the log. DataError : the log is.
     """
+    from hyperrec.schema import LogSchema
+
     _check_policy(on_bad_rows)
     schema = LogSchema.load(schema)
     raw: dict[str, RawEdges] = {}
@@ -64,6 +68,8 @@ def read_logs(
 
 def graph_from_frames(frames: Mapping[str, Any], *, on_bad_rows: str = "keep") -> Hypergraph:
     """A hypergraph from frames whose columns are modalities, but for `weight` and `time`; see Hypergraph.from_frames."""
+    from hyperrec.schema import Edge, Table, Vertex
+
     _check_policy(on_bad_rows)
     if not frames:
         raise DataError("no frames: give at least one edge type, from_frames(bought=frame).")

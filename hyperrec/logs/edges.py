@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -13,8 +14,10 @@ from hyperrec.hypergraph import EdgeTable, Hypergraph, vertex_columns
 from hyperrec.logs.files import in_one_line
 from hyperrec.logs.tables import Log
 from hyperrec.logs.vertices import as_times, as_weights, pieces, vertex_ids
-from hyperrec.schema import Edge
 from hyperrec.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from hyperrec.schema import Edge
 
 logger = logging.getLogger("hyperrec")
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import polars as pl
 from polars.exceptions import NoDataError, PolarsError
 
 from hyperrec.errors import DataError, SchemaError, listed
-from hyperrec.schema import Table
+
+if TYPE_CHECKING:
+    from hyperrec.schema import Table
 
 T = TypeVar("T")
 INFER_ROWS = 10_000

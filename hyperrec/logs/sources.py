@@ -6,7 +6,7 @@ import glob
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from polars.exceptions import PolarsError
@@ -14,7 +14,9 @@ from polars.exceptions import PolarsError
 from hyperrec import datasets
 from hyperrec.errors import DataError, did_you_mean, listed
 from hyperrec.logs.files import first_line
-from hyperrec.schema import LogSchema
+
+if TYPE_CHECKING:
+    from hyperrec.schema import LogSchema
 
 logger = logging.getLogger("hyperrec")
 

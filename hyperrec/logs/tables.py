@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 from polars.exceptions import PolarsError
 
 from hyperrec.errors import DataError, SchemaError, did_you_mean, listed
 from hyperrec.logs.files import PARQUET, NotAsInferredError, attempt, collected, first_line, in_one_line, scan
-from hyperrec.schema import LogSchema, Table
+
+if TYPE_CHECKING:
+    from hyperrec.schema import LogSchema, Table
 
 
 @dataclass

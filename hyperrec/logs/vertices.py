@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import polars as pl
 from polars.exceptions import PolarsError
 
 from hyperrec.errors import DataError, SchemaError
 from hyperrec.logs.tables import Log
-from hyperrec.schema import Vertex
+
+if TYPE_CHECKING:
+    from hyperrec.schema import Vertex
 
 WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 TIME_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%Y-%m-%d %H:%M:%S%.f%#z")

@@ -8,5 +8,30 @@ for every model of the family (see `topics.em`). The work is cut into parts or c
 each adds to rows of its own, and what several of them share is added in their order: the number of threads changes no bit.
 """
 
+import logging
+
+from numba.core.event import Event, Listener, register
+
 REORDER = {"reassoc", "contract", "nsz", "arcp"}
 """Flags that let sums be reordered into vector lanes; nan and infinity keep their meaning."""
+
+
+class _CompileNotice(Listener):
+    """Says, once in a process, that the first call of a parallel kernel compiles it: others take a moment, cached ones none."""
+
+    told = False
+
+    def on_start(self, event: Event) -> None:
+        kernel = event.data["dispatcher"]
+        ours = kernel.py_func.__module__.startswith(f"{__name__}.") and kernel.targetoptions.get("parallel")
+        if ours and not self.told:
+            self.told = True
+            logging.getLogger("hyperrec").warning(
+                "hyperrec: compiling the kernels, once after an install or an update (up to half a minute) ..."
+            )
+
+    def on_end(self, event: Event) -> None:
+        pass
+
+
+register("numba:compile", _CompileNotice())

@@ -13,7 +13,7 @@ from polars.testing import assert_frame_equal
 
 import hyperrec as hr
 from hyperrec.errors import DataError
-from hyperrec.split import RULES
+from hyperrec.splits import RULES
 
 quick = settings(max_examples=40, deadline=None, derandomize=True)
 

@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 
 import hyperrec as hr
 from hyperrec.errors import DataError, ModelError
-from hyperrec.evaluate import Evaluation, pair_matrix
+from hyperrec.evaluation import Evaluation, pair_matrix
 from hyperrec.hypergraph import EdgeTable
 from hyperrec.peers import Popularity, rank
 
