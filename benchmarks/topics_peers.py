@@ -102,7 +102,7 @@ class Artm:
                 item.token_id.extend(here.ravel().tolist())
                 item.token_weight.extend(np.repeat(weight[indptr[d] : indptr[d + 1]], order).astype(float).tolist())
                 if tokens.ndim > 1:
-                    item.transaction_start_index.extend(range(0, here.size, order))
+                    item.transaction_start_index.extend(range(0, here.size + 1, order))
                     item.transaction_typename_id.extend([0] * len(here))
             yield batch
 
