@@ -133,7 +133,8 @@ class TopicModel:
         show = sys.stderr.isatty() if progress is None else progress
         with tqdm(total=self.n_passes, desc="fit", unit="pass", disable=not show, file=sys.stderr) as bar:
 
-            def on_pass(row: dict[str, float | int | bool]) -> None:
+            def on_pass(now: em.Progress) -> None:
+                row = now.history[-1]
                 bar.set_postfix_str(f"log-likelihood {row['log_likelihood']:,.0f}, per edge {row['per_weight']:.4f}")
                 bar.update()
 

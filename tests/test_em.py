@@ -449,8 +449,13 @@ def test_fit_stops_when_a_pass_gains_less_than_tolerance() -> None:
 
 def test_each_pass_is_told() -> None:
     shard = Edges.symmetric(np.array([[0, 1], [2, 3]], np.int32), np.array([1, 3], np.float32))
-    told: list[dict[str, Any]] = []
-    result = fit([shard], layout_of(shard, 4), n_topics=2, n_passes=3, tolerance=-np.inf, on_pass=told.append)
+    told: list[em.Row] = []
+
+    def tell(now: em.Progress) -> None:
+        assert now.done == (len(now.history) == 3)
+        told.append(now.history[-1])
+
+    result = fit([shard], layout_of(shard, 4), n_topics=2, n_passes=3, tolerance=-np.inf, on_pass=tell)
     assert told == result.history
     assert [row["pass"] for row in told] == [1, 2, 3]
     for row in told:

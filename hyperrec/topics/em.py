@@ -28,6 +28,24 @@ from hyperrec.topics.state import Layout, State, make_state, sums
 from hyperrec.topics.statistics import Statistics
 
 DROP_GROWTH, DROP_WHOLE = 1.2, 20  # by how much the threshold grows in a pass, and in which it is whole
+Row = dict[str, float | int | bool]
+
+
+@dataclass
+class Progress:
+    """All that the loop carries from one pass to the next: whoever writes it down after a pass can go on from there, to the bit.
+
+    state: of the pass to come. best: the state with the highest likelihood so far, and its expected counts. eta: the exponent
+    with which state was made. gain: of likelihood, in the last pass. history: a row for each pass; empty: rows without counts.
+    """
+
+    state: State
+    best: tuple[State, Statistics] | None = None
+    eta: float = 1.0
+    gain: float = -np.inf
+    history: list[Row] = field(default_factory=list)
+    empty: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    done: bool = False
 
 
 @dataclass
@@ -36,7 +54,7 @@ class Fit:
     of the edges of each vertex, and of all of them: with the state they are the expected counts, n_vt = n_v p(t|v)."""
 
     state: State
-    history: list[dict[str, float | int | bool]] = field(default_factory=list)
+    history: list[Row] = field(default_factory=list)
     empty: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     n_v: np.ndarray = field(default_factory=lambda: np.zeros(0))
     weight: float = 0.0
@@ -115,9 +133,10 @@ def fit(
     over_relaxation: float = 1.8,
     drop_below: float = 0.0,
     seed: int = 0,
-    on_pass: Callable[[dict[str, float | int | bool]], None] | None = None,
+    start: Progress | None = None,
+    on_pass: Callable[[Progress], None] | None = None,
 ) -> Fit:
-    """Maximize the likelihood from a random start.
+    """Maximize the likelihood from a random start, or go on from where an earlier call with the same arguments was.
 
     A pass that over-relaxed and lost likelihood is taken back: the M-step is done again, plainly, from the better state; the
     last one, which no E-step follows, is plain. Where a plain pass loses likelihood (it may in the localized E-step, and when
@@ -127,42 +146,44 @@ def fit(
     The threshold drop_below comes slowly, up to its whole in pass 20: what is dropped at once takes likelihood with it, and with
     the early passes, which know nothing yet, the wrong entries.
     """
-    state = initial_state(layout, n_topics, seed, shards[0].history, max(shard.n_contexts for shard in shards))
-    result = Fit(state)
-    best: tuple[State, Statistics] | None = None
-    eta, gain = 1.0, -np.inf
-    for number in range(1, n_passes + 1):
+    n_contexts = max(shard.n_contexts for shard in shards)
+    now = start or Progress(initial_state(layout, n_topics, seed, shards[0].history, n_contexts))
+    while not now.done:
+        number, statistics = len(now.history) + 1, e_step(shards, now.state)
         drop = drop_below * min(1.0, DROP_GROWTH ** (number - DROP_WHOLE))
-        statistics = e_step(shards, state)
-        value = statistics.log_likelihood / statistics.weight
-        before = best[1].log_likelihood / best[1].weight if best else -np.inf
-        fell, slowing = value < before, value - before <= gain
-        gain = value - before if best else -np.inf
-        stop = best is not None and gain < tolerance and (fell or slowing)
-        row = _row(number, statistics, eta, fell and (eta > 1.0 or stop))
-        result.history.append(row)
+        value, before = statistics.per_weight, now.best[1].per_weight if now.best else -np.inf
+        fell, slowing = value < before, value - before <= now.gain
+        now.gain = value - before if now.best else -np.inf
+        stop = now.best is not None and now.gain < tolerance and (fell or slowing)
+        now.done = number == n_passes
+        now.history.append(_row(number, statistics, now.eta, fell and (now.eta > 1.0 or stop)))
+        if now.best and fell and now.eta > 1.0:
+            now.eta = 1.0
+            now.state, now.empty = m_step(*now.best, layout, drop_below=drop)
+        elif now.best and fell and stop:
+            now.state, now.done = now.best[0], True
+        elif stop:
+            now.best, now.done = (now.state, statistics), True
+        else:
+            now.best, now.eta = (now.state, statistics), over_relaxation if 2 < number < n_passes else 1.0
+            now.state, now.empty = m_step(now.state, statistics, layout, now.eta, drop)
         if on_pass:
-            on_pass(row)
-        if best and fell and eta > 1.0:
-            eta = 1.0
-            state, result.empty = m_step(best[0], best[1], layout, drop_below=drop)
-            continue
-        if best and stop:
-            state = best[0] if fell else state
-            break
-        best = (state, statistics)
-        eta = over_relaxation if 2 < number < n_passes else 1.0
-        state, result.empty = m_step(state, statistics, layout, eta, drop)
-    result.state, result.n_v, result.weight = state, statistics.n_vt.sum(axis=1, dtype=np.float64), float(statistics.weight)
-    return result
+            on_pass(now)
+    assert now.best
+    return _result(now.state, now.best[1], now.history, now.empty)
 
 
-def _row(number: int, statistics: Statistics, eta: float, stepped_back: bool) -> dict[str, float | int | bool]:
+def _result(state: State, counts: Statistics, history: list[Row], empty: np.ndarray) -> Fit:
+    """The fit that ends with a state and its expected counts."""
+    return Fit(state, history, empty, counts.n_vt.sum(axis=1, dtype=np.float64), float(counts.weight))
+
+
+def _row(number: int, statistics: Statistics, eta: float, stepped_back: bool) -> Row:
     """A row of the history of a fit."""
     return {
         "pass": number,
         "log_likelihood": float(statistics.log_likelihood),
-        "per_weight": float(statistics.log_likelihood / statistics.weight),
+        "per_weight": float(statistics.per_weight),
         "eta": float(eta),
         "stepped_back": bool(stepped_back),
         "degenerate_edges": statistics.n_degenerate,

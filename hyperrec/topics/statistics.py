@@ -29,6 +29,11 @@ class Statistics:
     def empty(cls, n_vertices: int, n_topics: int, n_contexts: int = 1) -> Statistics:
         return cls(np.zeros((n_vertices, n_topics), np.float32), np.zeros(n_topics), np.zeros(n_contexts))
 
+    @property
+    def per_weight(self) -> float:
+        """Log-likelihood per unit of weight."""
+        return self.log_likelihood / self.weight
+
     def scored(self, scores: np.ndarray) -> Statistics:
         """Take what a kernel summed up part by part: (P, 3) log-likelihood, edges without context, weight."""
         self.log_likelihood, degenerate, self.weight = scores.sum(axis=0)
