@@ -71,6 +71,7 @@ def fit(
     container: str | None = None,
     edge: Edges = None,
     seed: Whole = 0,
+    checkpoint: Path | None = None,
 ) -> None:
     """Fit a model to a log.
 
@@ -88,16 +89,21 @@ def fit(
         Passes of EM at most.
     container
         The modality that owns histories; by default "user", or else the first of the first edge type.
+    checkpoint
+        A folder to write the state of the fit to: the same command goes on from there when it was killed. Delete it afterwards.
     """
     import hyperrec as hr
     from hyperrec.storage import check_target
 
     check_target(out)
+    if checkpoint is not None and out.resolve() in (checkpoint.resolve(), *checkpoint.resolve().parents):
+        raise DataError(f"--checkpoint {checkpoint} lies in the folder of the model, --out {out}: choose another one.")
     edges = _weights(edge)
     graph = hr.read_logs(schema, source)
     container = container or ("user" if "user" in graph.modalities else next(iter(graph.edges.values())).modalities[0])
     print(graph, file=sys.stderr)
-    model = hr.TopicModel(topics, container, edges=edges, n_passes=passes, seed=seed).fit(graph, progress=True)
+    model = hr.TopicModel(topics, container, edges=edges, n_passes=passes, seed=seed)
+    model.fit(graph, progress=True, checkpoint=checkpoint)
     print(model, file=sys.stderr)
     print(model.save(out))
 
@@ -275,7 +281,7 @@ def main(arguments: list[str] | None = None) -> None:
         _drop_stdout()
         _leave(f"{error.filename or 'writing'}: {error.strerror}.", 2)
     except KeyboardInterrupt:
-        _leave("interrupted; nothing was written.", 130)
+        _leave("interrupted; no result was written.", 130)
 
 
 def _run(arguments: list[str] | None) -> None:

@@ -14,6 +14,7 @@ import polars as pl
 import scipy.sparse as sp
 
 from hyperrec.assembly import Assembly, Positions, Roles, assemble, check_edges, collect_history, importance_of, roles
+from hyperrec.checkpoint import Checkpoint
 from hyperrec.errors import DataError, ModelError, did_you_mean, listed
 from hyperrec.explain import Explanation, explain, named_rows, normalized
 from hyperrec.growth import extended, grown
@@ -21,6 +22,7 @@ from hyperrec.hypergraph import Hypergraph, as_numbers, vertex_columns
 from hyperrec.index import EXACT_UP_TO, SAMPLE, Index
 from hyperrec.logs import as_frame
 from hyperrec.logs.vertices import as_times
+from hyperrec.storage import PARAMETERS
 from hyperrec.topics import em, reading
 from hyperrec.topics.contexts import Background, Context, Mean
 from hyperrec.topics.shards import History
@@ -110,17 +112,24 @@ class TopicModel:
 
     # ------------------------------------------------------------------------------------------------ fitting
 
-    def fit(self, graph: Any, *, progress: bool | None = None) -> TopicModel:
+    def fit(
+        self, graph: Any, *, progress: bool | None = None, checkpoint: str | Path | None = None, every: int = 5
+    ) -> TopicModel:
         """Fit to a Hypergraph, to {edge type: frame}, or to one frame (edge type 'edges').
 
         progress : a bar on stderr with the log-likelihood of each pass; by default when stderr is a terminal.
+        checkpoint : a folder to write the state of the fit to, `every` so many passes and at its end. A fit that was killed goes
+            on from there when it is called again, and ends with the same bits as one that never was. What is finished is kept, so
+            that nothing is lost before `save`: calling again gives the same result at once. Delete the folder when it has served.
 
         Raises
         ------
-        ModelError : the parameters do not fit the graph. DataError : a frame is wrong.
+        ModelError : the parameters do not fit the graph; the checkpoint is of another fit, damaged, or cannot be written.
+        DataError : a frame is wrong.
         """
         from tqdm import tqdm
 
+        _check_number("every", every, 1, whole=True)
         graph = _as_graph(graph)
         edges = check_edges(graph, self.edges, self.container)
         assembly = assemble(
@@ -130,17 +139,25 @@ class TopicModel:
         n_vertices = sum(assembly.sizes.values())
         if self.n_topics > n_vertices:
             raise ModelError(f"n_topics is {self.n_topics}, but the edges have {n_vertices} vertices only: ask for fewer topics.")
+        kept = None
+        if checkpoint is not None:
+            kept = Checkpoint.of(Path(checkpoint), self._problem(edges), [assembly.shards, assembly.layout])
+        start = kept.read() if kept else None
+        known = len(start.history) if start else 0
         show = sys.stderr.isatty() if progress is None else progress
-        with tqdm(total=self.n_passes, desc="fit", unit="pass", disable=not show, file=sys.stderr) as bar:
+        with tqdm(total=self.n_passes, initial=known, desc="fit", unit="pass", disable=not show, file=sys.stderr) as bar:
 
             def on_pass(now: em.Progress) -> None:
                 row = now.history[-1]
                 bar.set_postfix_str(f"log-likelihood {row['log_likelihood']:,.0f}, per edge {row['per_weight']:.4f}")
                 bar.update()
+                if kept and (now.done or len(now.history) % every == 0):
+                    kept.write(now)
 
             fit = em.fit(
                 assembly.shards, assembly.layout, n_topics=self.n_topics, n_passes=self.n_passes, tolerance=self.tolerance,
-                over_relaxation=self.over_relaxation, drop_below=self.drop_below, seed=self.seed, on_pass=on_pass,
+                over_relaxation=self.over_relaxation, drop_below=self.drop_below, seed=self.seed, start=start,
+                on_pass=on_pass,
             )  # fmt: skip
         self.user_modality, self.item_modality = roles(graph, edges, self.container)
         self.fitted_edges = edges
@@ -186,6 +203,14 @@ class TopicModel:
         fit = em.update(old, assembly.shards, assembly.layout, n_passes=n_passes, keep=keep, gain=gain, drop_below=self.drop_below)
         self._take(fit, assembly, graph)
         return self
+
+    def _problem(self, edges: Mapping[str, float]) -> dict[str, Any]:
+        """What a fit depends on beside its data."""
+        from hyperrec import __version__
+
+        parameters = {name: getattr(self, name) for name in PARAMETERS}
+        context = self.context.as_json() if self.context else None
+        return {"hyperrec": __version__, **parameters, "context": context, "edges": dict(edges)}
 
     def _take(self, fit: em.Fit, assembly: Assembly, graph: Hypergraph) -> None:
         """Hold the result of a fit."""

@@ -139,6 +139,23 @@ def test_fit_saves_the_model_that_the_library_fits(place: Path, run: Run) -> Non
     assert os.listdir("new") == ["fitted"]
 
 
+def test_fit_goes_on_from_a_checkpoint(place: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ("fit", "own.toml", ".", "--topics", "3", "--passes", "4", "--checkpoint", "kept")
+    assert run(*arguments, "--out", "new")[0] == 0
+    first = hr.load("new").embedding("item").tobytes()
+    monkeypatch.setattr("hyperrec.topics.em.e_step", None)
+    code, out, _ = run(*arguments, "--out", "again")
+    assert (code, out) == (0, "again\n")
+    assert hr.load("again").embedding("item").tobytes() == first
+
+
+@pytest.mark.parametrize("folder", ["new", "new/kept"])
+def test_a_checkpoint_is_no_part_of_the_model(folder: str, place: Path, refused: Callable[..., str]) -> None:
+    message = refused("fit", "own.toml", ".", "--out", "new", "--checkpoint", folder)
+    assert f"--checkpoint {folder} lies in the folder of the model, --out new: choose another one." in message
+    assert not (place / "new").exists()
+
+
 def test_fit_takes_a_shipped_schema_and_a_file(place: Path, run: Run) -> None:
     code, out, _ = run("fit", "events", "events.csv", "--topics", "2", "--passes", "2")
     assert (code, out) == (0, "hyperrec-model\n")
