@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from hyperrec.model import TopicModel, load
     from hyperrec.schema import LogSchema
     from hyperrec.splits import split
+    from hyperrec.topics import scores
     from hyperrec.topics.contexts import FoldIn, Mean, Mixture, Recency, TwoSided, Window
     from hyperrec.topics.simplex import maximize_on_simplices
 
 __version__ = "0.1.0"
 __all__ = [
     "DataError", "FoldIn", "Hypergraph", "HyperrecError", "LogSchema", "Mean", "Mixture", "ModelError", "Recency", "SchemaError",
-    "TopicModel", "TwoSided", "Window", "evaluate", "load", "maximize_on_simplices", "read_logs", "split",
+    "TopicModel", "TwoSided", "Window", "evaluate", "load", "maximize_on_simplices", "read_logs", "scores", "split",
 ]  # fmt: skip
 
 _MODULES = {
@@ -45,6 +46,8 @@ None may be called as its own module is, which would take its place here once im
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
+        if name == "scores":
+            return import_module("hyperrec.topics.scores")
         for module, names in _MODULES.items():
             if name in names:
                 value = globals()[name] = getattr(import_module(f"hyperrec.{module}"), name)

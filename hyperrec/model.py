@@ -26,6 +26,7 @@ from hyperrec.storage import PARAMETERS
 from hyperrec.topics import em, reading
 from hyperrec.topics.contexts import Background, Context, Mean
 from hyperrec.topics.shards import History
+from hyperrec.topics.state import phi_of
 from hyperrec.vocabulary import Vocabulary
 
 SILENT = 1e-3  # of its share, which a topic must have of a modality to be told
@@ -235,6 +236,15 @@ class TopicModel:
             return self.state.embedding[self._rows(modality)]
         lifts = self._user_lifts(np.arange(len(self.vocabularies[modality])))
         return normalized(lifts * self.state.prior)
+
+    def phi(self, modality: str) -> np.ndarray:
+        """p(v|t) of all vertices of a modality: (V, T) float32, rows as in the vocabulary, columns sum to one.
+
+        p(t|v) p(v) / p(t), with p(v) the share of the vertex in the edges, for items in those that join them to users. A topic
+        that no vertex of the modality has is a column of zeros.
+        """
+        self._check_modality(modality)
+        return phi_of(self.embedding(modality), self._mass(modality))
 
     def topics(self, modality: str | None = None, *, k: int = 10) -> pl.DataFrame:
         """The k vertices of a modality that each topic gives the highest p(v|t).

@@ -307,3 +307,71 @@ def best_unseen(scores: np.ndarray, seen: Sequence[set[int]], allowed: np.ndarra
         for place, i in enumerate(sorted(left, key=lambda i: (-line[i], i))[:k]):
             rows[b, place], values[b, place] = i, line[i]
     return rows, values
+
+
+# ------------------------------------------------------------------------------------------------ scores
+
+
+def sparsity(phi: np.ndarray, threshold: float) -> float:
+    """Share of entries that are not above the threshold."""
+    return sum(p <= threshold for p in phi.ravel()) / phi.size
+
+
+def alive_topics(phi: np.ndarray) -> list[int]:
+    return [t for t in range(phi.shape[1]) if phi[:, t].sum() > 0]
+
+
+def topic_pairs(phi: np.ndarray) -> list[tuple[int, int]]:
+    return [(t, s) for t in alive_topics(phi) for s in alive_topics(phi) if t < s]
+
+
+def distinctness(phi: np.ndarray) -> float:
+    """Mean over t < s of sqrt(1 - sum_v sqrt(phi_vt phi_vs))."""
+    pairs = topic_pairs(phi)
+    overlaps = [sum(np.sqrt(p[t] * p[s]) for p in phi) for t, s in pairs]
+    return sum(np.sqrt(max(1 - overlap, 0)) for overlap in overlaps) / len(pairs)
+
+
+def best_vertices(phi: np.ndarray, t: int, k: int) -> list[int]:
+    return sorted(range(len(phi)), key=lambda v: (-phi[v, t], v))[:k]
+
+
+def jaccard(phi: np.ndarray, k: int) -> float:
+    """Mean over t < s of |A and B| / |A or B|, A and B their k best vertices."""
+    sets = {t: set(best_vertices(phi, t, k)) for t in alive_topics(phi)}
+    return float(np.mean([len(sets[t] & sets[s]) / len(sets[t] | sets[s]) for t, s in topic_pairs(phi)]))
+
+
+def coherence(phi: np.ndarray, documents: np.ndarray, k: int, measure: str) -> float:
+    """Mean over topics of the mean over pairs of their k best vertices of NPMI, or of UMass."""
+    there, by_topic = documents > 0, []
+    for t in alive_topics(phi):
+        best, found = best_vertices(phi, t, k), []
+        for m, v in enumerate(best):
+            for u in best[:m]:  # u is the more probable one
+                both, d_u, d_v = (there[:, u] & there[:, v]).sum(), there[:, u].sum(), there[:, v].sum()
+                p, p_u, p_v = both / len(there), d_u / len(there), d_v / len(there)
+                if measure == "umass":
+                    found.append(np.log((both + 1) / d_u))
+                else:
+                    found.append(-1.0 if p == 0 else 0.0 if p == 1 else np.log(p / (p_u * p_v)) / -np.log(p))
+        by_topic.append(np.mean(found))
+    return float(np.mean(by_topic))
+
+
+def perplexity(phi: np.ndarray, theta: np.ndarray, documents: np.ndarray) -> float:
+    """exp(-sum n ln sum_t phi theta / sum n)."""
+    total = sum(n * np.log(phi[v] @ theta[d]) for (d, v), n in np.ndenumerate(documents) if n > 0)
+    return float(np.exp(-total / documents.sum()))
+
+
+def kernel(phi: np.ndarray, prior: np.ndarray, threshold: float) -> tuple[float, float, float]:
+    """Means over topics of |W_t|, sum_{v in W_t} phi_vt and mean_{v in W_t} p(t|v), W_t = {v: p(t|v) > threshold}."""
+    sizes, purities, contrasts = [], [], []
+    for t in alive_topics(phi):
+        p = [phi[v, t] * prior[t] / (phi[v] @ prior) if phi[v] @ prior > 0 else 0.0 for v in range(len(phi))]
+        kernel_t = [v for v in range(len(phi)) if p[v] > threshold]
+        sizes.append(len(kernel_t))
+        purities.append(sum(phi[v, t] for v in kernel_t))
+        contrasts.append(np.mean([p[v] for v in kernel_t]) if kernel_t else 0.0)
+    return float(np.mean(sizes)), float(np.mean(purities)), float(np.mean(contrasts))

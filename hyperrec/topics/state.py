@@ -57,6 +57,13 @@ def sums(weight: np.ndarray, table: np.ndarray) -> np.ndarray:
     return np.asarray(np.einsum("v,vt->t", weight, table))
 
 
+def phi_of(embedding: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """phi_vt = p(t|v) n_v / sum_u p(t|u) n_u, (V, T) float32, of p(t|v) and n_v; zeros for a topic without any."""
+    joint = embedding * (weight / max(weight.sum(), 1e-300))[:, None]
+    total = joint.sum(axis=0)
+    return np.asarray(np.divide(joint, total, out=np.zeros_like(joint), where=total > 0), dtype=np.float32)
+
+
 def make_state(embedding: np.ndarray, prior: np.ndarray, layout: Layout, shares: np.ndarray | None = None) -> State:
     """The state of p(t|v) and p(t): divides each row by the topic totals it is read against. shares: of one context by default."""
     prior = np.maximum(prior, 1e-12)
