@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from hyperrec.splits import split
     from hyperrec.topics import scores
     from hyperrec.topics.contexts import FoldIn, Mean, Mixture, Recency, TwoSided, Window
+    from hyperrec.topics.regularizers import Decorrelate, Smooth
     from hyperrec.topics.simplex import maximize_on_simplices
 
 __version__ = "0.1.0"
 __all__ = [
-    "DataError", "FoldIn", "Hypergraph", "HyperrecError", "LogSchema", "Mean", "Mixture", "ModelError", "Recency", "SchemaError",
-    "TopicModel", "TwoSided", "Window", "evaluate", "load", "maximize_on_simplices", "read_logs", "scores", "split",
+    "DataError", "Decorrelate", "FoldIn", "Hypergraph", "HyperrecError", "LogSchema", "Mean", "Mixture", "ModelError", "Recency",
+    "SchemaError", "Smooth", "TopicModel", "TwoSided", "Window", "evaluate", "load", "maximize_on_simplices", "read_logs", "scores",
+    "split",
 ]  # fmt: skip
 
 _MODULES = {
@@ -38,6 +40,7 @@ _MODULES = {
     "schema": ("LogSchema",),
     "splits": ("split",),
     "topics.contexts": ("FoldIn", "Mean", "Mixture", "Recency", "TwoSided", "Window"),
+    "topics.regularizers": ("Decorrelate", "Smooth"),
     "topics.simplex": ("maximize_on_simplices",),
 }
 """Where the names live that are imported when they are first asked for (PEP 562): numba, polars and scipy take their time.

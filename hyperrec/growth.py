@@ -27,7 +27,7 @@ def grown(model: TopicModel, graph: Hypergraph) -> tuple[em.Fit, Assembly]:
     row = np.concatenate([start + np.arange(model.sizes[m]) for start, m in zip(starts, sizes, strict=False)])
 
     def spread(values: np.ndarray) -> np.ndarray:
-        longer = np.zeros(n_rows)
+        longer = np.zeros((n_rows, *values.shape[1:]), values.dtype)
         longer[row] = values
         return longer
 
@@ -35,8 +35,10 @@ def grown(model: TopicModel, graph: Hypergraph) -> tuple[em.Fit, Assembly]:
     embedding[row] = model.state.embedding
     phi_weight = None if model.layout.phi_weight is None else spread(model.layout.phi_weight)
     layout = Layout(tuple(sizes.values()), spread(model.layout.mass), phi_weight, model.layout.exponents)
-    state = make_state(embedding, model.state.prior.astype(np.float64), layout, model.state.shares)
-    fit = em.Fit(state, model.history.to_dicts(), np.zeros(0, bool), spread(model.n_v), model.weight)
+    weight = None if model.state.weight is None else spread(model.state.weight)
+    state = make_state(embedding, model.state.prior.astype(np.float64), layout, model.state.shares, weight)
+    n_vt = None if model.n_vt is None else spread(model.n_vt)
+    fit = em.Fit(state, model.history.to_dicts(), np.zeros(0, bool), spread(model.n_v), model.weight, n_vt)
     known = model.histories
     indptr = np.append(known.indptr, np.full(n_users + 1 - len(known.indptr), known.indptr[-1]))
     history = History(indptr, row[known.vertices].astype(np.int32), known.weight, known.importance, known.starts)

@@ -25,6 +25,7 @@ from hyperrec.logs.vertices import as_times
 from hyperrec.storage import PARAMETERS
 from hyperrec.topics import em, reading
 from hyperrec.topics.contexts import Background, Context, Mean
+from hyperrec.topics.regularizers import Regularization, Regularizer, checked
 from hyperrec.topics.shards import History
 from hyperrec.topics.state import phi_of
 from hyperrec.vocabulary import Vocabulary
@@ -53,6 +54,9 @@ class TopicModel:
         contexts that tell much the same (weekday, weekend) are counted as if each told something new.
     drop_below : entries of p(t|v) under it are dropped, slowly at first, and stay zero: with thousands of topics the passes then go
         through the few that a vertex has (in `Mean`), and the saved model is small. 0 drops none; .001 to .002 costs no quality.
+    regularizers : criteria that are maximized beside the likelihood: `Smooth`, `Decorrelate`, or any object with modality,
+        value(phi) and addend(phi) = phi * dR/dphi, phi (V, T) = p(v|t) over the vertices of its modality; in the container form
+        (context=None) that of the container is theta (D, T) = p(t|d). `model.regularizers` may be set anew before fitting on.
 
     Raises
     ------
@@ -73,6 +77,7 @@ class TopicModel:
         length_damping: float = 0.25,
         context_exponent: float = 0.15,
         drop_below: float = 0.0,
+        regularizers: Iterable[Regularizer] = (),
     ) -> None:
         _check_number("n_topics", n_topics, 1, whole=True)
         _check_number("n_passes", n_passes, 1, whole=True)
@@ -91,15 +96,20 @@ class TopicModel:
         self.seed, self.n_passes, self.tolerance = int(seed), int(n_passes), float(tolerance)
         self.over_relaxation, self.length_damping = float(over_relaxation), float(length_damping)
         self.context_exponent, self.drop_below = float(context_exponent), float(drop_below)
+        self.regularizers = checked(regularizers, self.n_topics)
 
     name = "hyperrec"
     fitted = False
 
     def __repr__(self) -> str:
         state = "fitted" if self.fitted else "not fitted"
-        if self.fitted and (repaired := {m: n for m, n in self.degenerate.items() if n}):
-            state += ", without counts and put at p(t): " + ", ".join(f"{n} {m}" for m, n in repaired.items())
-        return f"TopicModel(n_topics={self.n_topics}, container={self.container!r}, context={self.context!r}, {state})"
+        if self.fitted:
+            emptied = {m: n for m, n in self.emptied.items() if n}
+            without = {m: left for m, n in self.degenerate.items() if (left := n - self.emptied.get(m, 0))}
+            for why, rows in (("without counts", without), ("emptied by regularizers", emptied)):
+                state += f", {why} and put at p(t): {', '.join(f'{n} {m}' for m, n in rows.items())}" if rows else ""
+        told = f", regularizers={self.regularizers!r}" if self.regularizers else ""
+        return f"TopicModel(n_topics={self.n_topics}, container={self.container!r}, context={self.context!r}{told}, {state})"
 
     @property
     def expressed(self) -> bool:
@@ -137,6 +147,7 @@ class TopicModel:
             graph, edges, container=self.container, context=self.context, length_damping=self.length_damping,
             context_exponent=self.context_exponent,
         )  # fmt: skip
+        regularize = self._regularization(assembly)
         n_vertices = sum(assembly.sizes.values())
         if self.n_topics > n_vertices:
             raise ModelError(f"n_topics is {self.n_topics}, but the edges have {n_vertices} vertices only: ask for fewer topics.")
@@ -158,7 +169,7 @@ class TopicModel:
             fit = em.fit(
                 assembly.shards, assembly.layout, n_topics=self.n_topics, n_passes=self.n_passes, tolerance=self.tolerance,
                 over_relaxation=self.over_relaxation, drop_below=self.drop_below, seed=self.seed, start=start,
-                on_pass=on_pass,
+                on_pass=on_pass, regularize=regularize,
             )  # fmt: skip
         self.user_modality, self.item_modality = roles(graph, edges, self.container)
         self.fitted_edges = edges
@@ -201,7 +212,10 @@ class TopicModel:
             graph, edges, container=self.container, context=self.context, length_damping=self.length_damping,
             context_exponent=self.context_exponent, known=(assembly, part_of),
         )  # fmt: skip
-        fit = em.update(old, assembly.shards, assembly.layout, n_passes=n_passes, keep=keep, gain=gain, drop_below=self.drop_below)
+        fit = em.update(
+            old, assembly.shards, assembly.layout, n_passes=n_passes, keep=keep, gain=gain, drop_below=self.drop_below,
+            regularize=self._regularization(assembly),
+        )  # fmt: skip
         self._take(fit, assembly, graph)
         return self
 
@@ -213,6 +227,11 @@ class TopicModel:
         context = self.context.as_json() if self.context else None
         return {"hyperrec": __version__, **parameters, "context": context, "edges": dict(edges)}
 
+    def _regularization(self, assembly: Assembly) -> Regularization | None:
+        """The regularizers over the rows of an assembly; checked again, as they may have been set since."""
+        theta = self.container if self.context is None else None
+        return Regularization.of(checked(self.regularizers, self.n_topics), assembly.offsets, assembly.sizes, theta)
+
     def _take(self, fit: em.Fit, assembly: Assembly, graph: Hypergraph) -> None:
         """Hold the result of a fit."""
         self.vocabularies: dict[str, Vocabulary] = {
@@ -221,9 +240,12 @@ class TopicModel:
         self.labels = {m: frame for m, frame in graph.labels.items() if m in self.vocabularies}
         self.offsets, self.sizes, self.counts = assembly.offsets, assembly.sizes, assembly.counts
         self.state, self.n_v, self.weight, self.layout = fit.state, fit.n_v, fit.weight, assembly.layout
-        self.history = pl.DataFrame(fit.history)
+        self.n_vt = fit.n_vt
+        self.history = pl.DataFrame(fit.history, infer_schema_length=None)
         self.histories, self.seen = assembly.history, assembly.seen
-        self.degenerate = {m: int(fit.empty[self._rows(m)].sum()) for m in self.sizes} if len(fit.empty) else {}
+        put_at_prior = {m: fit.empty[self._rows(m)] for m in self.sizes} if len(fit.empty) else {}
+        self.degenerate = {m: int(rows.sum()) for m, rows in put_at_prior.items()}
+        self.emptied = {m: int((rows & (fit.n_v[self._rows(m)] > 0)).sum()) for m, rows in put_at_prior.items()}
         self._forget_caches()
         self.fitted = True
 
@@ -240,8 +262,8 @@ class TopicModel:
     def phi(self, modality: str) -> np.ndarray:
         """p(v|t) of all vertices of a modality: (V, T) float32, rows as in the vocabulary, columns sum to one.
 
-        p(t|v) p(v) / p(t), with p(v) the share of the vertex in the edges, for items in those that join them to users. A topic
-        that no vertex of the modality has is a column of zeros.
+        p(t|v) p(v) / p(t), with p(v) the share of the vertex in the edges, for items in those that join them to users; of a
+        modality with regularizers, what they made of phi. A topic that no vertex of the modality has is a column of zeros.
         """
         self._check_modality(modality)
         return phi_of(self.embedding(modality), self._mass(modality))
@@ -502,7 +524,10 @@ class TopicModel:
         return self._indexes[modality]
 
     def _mass(self, modality: str) -> np.ndarray:
-        """Total weight of the edges of each vertex."""
+        """Total weight of the edges of each vertex; of a modality with regularizers of phi, what they made of it."""
+        in_phi = self._has_rows(modality) and not (self.context is None and modality == self.container)
+        if self.state.weight is not None and in_phi and any(one.modality == modality for one in self.regularizers):
+            return self.state.weight[self._rows(modality)]
         if self._has_rows(modality):
             return self.counts[self._rows(modality)]
         return np.bincount(self.histories.owners, self.histories.weight, len(self.vocabularies[modality]))

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from hyperrec.errors import ModelError, listed
+from hyperrec.topics import regularizers
 from hyperrec.topics.contexts import from_json
 from hyperrec.topics.shards import History
 from hyperrec.topics.state import Layout, State
@@ -103,6 +104,10 @@ def _write(model: TopicModel, folder: Path) -> None:
     }
     if model.layout.phi_weight is not None:
         arrays["phi_weight"] = model.layout.phi_weight
+    if model.state.weight is not None:
+        arrays["phi_counts"] = model.state.weight
+    if model.n_vt is not None:
+        arrays["n_vt"] = model.n_vt
     arrays |= {f"history.{name}": getattr(model.histories, name) for name in HISTORY}
     seen = model.seen
     arrays |= {"seen.indptr": seen.indptr.astype(np.int64), "seen.indices": seen.indices.astype(np.int32), "seen.data": seen.data}
@@ -122,6 +127,7 @@ def _write(model: TopicModel, folder: Path) -> None:
         "version": VERSION,
         "parameters": {name: getattr(model, name) for name in PARAMETERS},
         "context": model.context.as_json() if model.context else None,
+        "regularizers": [regularizers.as_json(one) for one in model.regularizers],
         "user_modality": model.user_modality,
         "item_modality": model.item_modality,
         "modalities": modalities,
@@ -130,6 +136,7 @@ def _write(model: TopicModel, folder: Path) -> None:
         "fitted_edges": model.fitted_edges,
         "edge_modalities": model.edge_modalities,
         "degenerate": model.degenerate,
+        "emptied": model.emptied,
         "weight": model.weight,
         "exponents": model.layout.exponents,
         "gradient": model.layout.gradient,
@@ -159,7 +166,7 @@ def _state(arrays: dict[str, np.ndarray], n_topics: int) -> State:
         at = np.repeat(np.arange(n_vertices), np.diff(arrays["rows"])), arrays["topics"]
         values, (embedding, lift) = (embedding, lift), np.zeros((2, n_vertices, n_topics), np.float32)
         embedding[at], lift[at] = values
-    return State(embedding, arrays["prior"], lift, arrays["shares"])
+    return State(embedding, arrays["prior"], lift, arrays["shares"], arrays.get("phi_counts"))
 
 
 def load(folder: Path) -> TopicModel:
@@ -176,16 +183,18 @@ def load(folder: Path) -> TopicModel:
         if _read(folder / name, _digest) != digest:
             raise ModelError(f"{folder / name} is not what was saved (truncated or edited). Save or copy the model again.")
     try:
-        model = TopicModel(**config["parameters"], context=from_json(config["context"]))
+        regularized = [regularizers.from_json(one) for one in config["regularizers"]]
+        model = TopicModel(**config["parameters"], context=from_json(config["context"]), regularizers=regularized)
         arrays = _read(folder / "arrays.safetensors", load_file)
         model.state = _state(arrays, model.n_topics)
+        model.n_vt = arrays.get("n_vt")
         model.counts, model.n_v, model.weight = arrays["counts"], arrays["n_v"], float(config["weight"])
         sizes = tuple(config["sizes"].values())
         exponents, gradient = tuple(config["exponents"]), bool(config.get("gradient"))
         model.layout = Layout(sizes, arrays["mass"], arrays.get("phi_weight"), exponents, gradient)
         model.user_modality, model.item_modality = config["user_modality"], config["item_modality"]
         model.offsets, model.sizes = config["offsets"], config["sizes"]
-        model.fitted_edges, model.degenerate = config["fitted_edges"], config["degenerate"]
+        model.fitted_edges, model.degenerate, model.emptied = (config[name] for name in ("fitted_edges", "degenerate", "emptied"))
         model.edge_modalities = {name: tuple(members) for name, members in config["edge_modalities"].items()}
         model.vocabularies, model.labels = {}, {}
         for number, modality in enumerate(config["modalities"]):

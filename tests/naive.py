@@ -309,6 +309,61 @@ def best_unseen(scores: np.ndarray, seen: Sequence[set[int]], allowed: np.ndarra
     return rows, values
 
 
+# ------------------------------------------------------------------------------------------------ regularizers
+
+
+def smooth(phi: np.ndarray, tau: float, topics: Sequence[int]) -> tuple[float, np.ndarray]:
+    """R = tau sum_t sum_v ln phi_vt and phi dR/dphi = tau."""
+    value, addend = 0.0, np.zeros(phi.shape)
+    for t in topics:
+        for v in range(len(phi)):
+            value += tau * np.log(max(np.float64(phi[v, t]), 1e-12))
+            addend[v, t] = tau
+    return value, addend
+
+
+def decorrelate(phi: np.ndarray, tau: float, topics: Sequence[int]) -> tuple[float, np.ndarray]:
+    """R = -tau/2 sum_{t != s} sum_v phi_vt phi_vs and phi dR/dphi = -tau phi_vt sum_{s != t} phi_vs."""
+    phi, value, addend = np.float64(phi), 0.0, np.zeros(phi.shape)
+    for v in range(len(phi)):
+        for t in topics:
+            for s in topics:
+                if s != t:
+                    value -= tau / 2 * phi[v, t] * phi[v, s]
+                    addend[v, t] -= tau * phi[v, t] * phi[v, s]
+    return value, addend
+
+
+def regularized(n_vt: np.ndarray, addend: np.ndarray, prior: np.ndarray, in_phi: bool) -> tuple[np.ndarray, np.ndarray]:
+    """phi_vt n_t with phi_vt = norm_v(n_vt + addend), or n_dt + addend in theta; emptied rows become n_v p(t)."""
+    n_vt = np.float64(n_vt)
+    new = np.maximum(n_vt + addend, 0)
+    if in_phi:
+        for t in range(new.shape[1]):
+            new[:, t] = norm(new[:, t]) * n_vt[:, t].sum() if new[:, t].sum() > 0 else 0
+    emptied = np.array([n.sum() > 0 and not row.any() for n, row in zip(n_vt, new, strict=True)])
+    new[emptied] = n_vt[emptied].sum(axis=1)[:, None] * prior
+    return new, emptied
+
+
+def lda_pass(
+    theta: np.ndarray, phi: np.ndarray, edges: np.ndarray, weight: np.ndarray, alpha: float, beta: float
+) -> tuple[np.ndarray, np.ndarray, float, float]:
+    """LDA by MAP: theta_td = norm_t(n_td + alpha), phi_wt = norm_w(n_wt + beta).
+
+    Returns them, sum n ln sum theta phi and alpha sum ln theta + beta sum ln phi.
+    """
+    n_dt, n_wt, log_likelihood = np.zeros_like(theta), np.zeros_like(phi), 0.0
+    for (d, w), n in zip(edges, np.float64(weight), strict=True):
+        joint = theta[d] * phi[w]
+        n_dt[d] += n * joint / joint.sum()
+        n_wt[w] += n * joint / joint.sum()
+        log_likelihood += n * np.log(joint.sum())
+    value = alpha * np.log(theta).sum() + beta * np.log(phi).sum()
+    new_theta = (n_dt + alpha) / (n_dt + alpha).sum(axis=1, keepdims=True)
+    return new_theta, (n_wt + beta) / (n_wt + beta).sum(axis=0), log_likelihood, value
+
+
 # ------------------------------------------------------------------------------------------------ scores
 
 

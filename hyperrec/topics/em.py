@@ -13,6 +13,8 @@ All models are one: with lift_vt = p(t|v) / p(t), an edge e has the posterior
   an edge (its hour, its store) enter as phi_ct / p(c): they say which topics are theirs, not which topics are large.
 - Theta-less family: the context is p(t|d) of the whole container, found anew in each pass by a few iterations, or, exactly, its
   mean p(t|w), with counts that are the derivative of the likelihood through it as well.
+
+Regularizers R add phi_vt dR/dphi_vt to the expected counts before the M-step, and their value to the likelihood: regularizers.py.
 """
 
 from __future__ import annotations
@@ -23,8 +25,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hyperrec.topics.kernels.tables import maximize
+from hyperrec.topics.regularizers import Regularization
 from hyperrec.topics.shards import History, Shard
-from hyperrec.topics.state import Layout, State, make_state, sums
+from hyperrec.topics.state import Layout, State, from_vertices, make_state, sums
 from hyperrec.topics.statistics import Statistics
 
 DROP_GROWTH, DROP_WHOLE = 1.2, 20  # by how much the threshold grows in a pass, and in which it is whole
@@ -36,7 +39,8 @@ class Progress:
     """All that the loop carries from one pass to the next: whoever writes it down after a pass can go on from there, to the bit.
 
     state: of the pass to come. best: the state with the highest likelihood so far, and its expected counts. eta: the exponent
-    with which state was made. gain: of likelihood, in the last pass. history: a row for each pass; empty: rows without counts.
+    with which state was made. gain: of likelihood, in the last pass. history: a row for each pass; empty, best_empty: rows of
+    state and of best that are put at p(t).
     """
 
     state: State
@@ -45,19 +49,22 @@ class Progress:
     gain: float = -np.inf
     history: list[Row] = field(default_factory=list)
     empty: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    best_empty: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     done: bool = False
 
 
 @dataclass
 class Fit:
-    """The result of `fit`: the state, a row of history a pass, which rows had no counts at the end, and the weights n_v (V,)
-    of the edges of each vertex, and of all of them: with the state they are the expected counts, n_vt = n_v p(t|v)."""
+    """The result of `fit`: the state, a row of history a pass, which rows are put at p(t) at the end, and the weights n_v (V,)
+    of the edges of each vertex, and of all of them: with the state they are the expected counts, n_vt = n_v p(t|v); with
+    regularizers they are another thing, and kept in n_vt (V, T)."""
 
     state: State
     history: list[Row] = field(default_factory=list)
     empty: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     n_v: np.ndarray = field(default_factory=lambda: np.zeros(0))
     weight: float = 0.0
+    n_vt: np.ndarray | None = None
 
 
 def e_step(shards: Sequence[Shard], state: State) -> Statistics:
@@ -87,40 +94,47 @@ def initial_state(layout: Layout, n_topics: int, seed: int, history: History | N
 
 
 def m_step(
-    state: State, statistics: Statistics, layout: Layout, eta: float = 1.0, drop_below: float = 0.0
+    state: State,
+    statistics: Statistics,
+    layout: Layout,
+    eta: float = 1.0,
+    drop_below: float = 0.0,
+    regularize: Regularization | None = None,
 ) -> tuple[State, np.ndarray]:
     """M-step: eta = 1 is plain EM, eta in (1, 2) over-relaxes by p <- p (p_em / p)^eta.
 
     Entries of p(t|v) under drop_below become zero, and stay so, but for the largest of a row. Returns the new state and a (V,)
-    bool: rows without counts, which are put at p(t).
+    bool: rows without counts, or left without any by regularizers, which are put at p(t).
     """
     n_t = statistics.n_t / statistics.n_t.sum()
+    n_vt, emptied = regularize.counts(state, statistics) if regularize else (statistics.n_vt, None)
     empty = np.zeros(len(layout.mass), bool)
     embedding = np.empty_like(state.embedding)
     fallback = n_t.astype(np.float32)
-    counts = _phi_counts(statistics) if layout.gradient else statistics.n_vt
-    maximize(counts, state.embedding, np.float32(eta), fallback, np.float32(drop_below), embedding, empty)
+    if layout.gradient:
+        n_vt, emptied = _phi_counts(n_vt, statistics.n_t)
+    weight = n_vt.sum(axis=1, dtype=np.float64) if regularize or layout.gradient else None
+    maximize(n_vt, state.embedding, np.float32(eta), fallback, np.float32(drop_below), embedding, empty)
     if eta != 1.0:  # p(t) stays tied to the counts: it moves as the relaxed rows move it
-        n_v = counts.sum(axis=1, dtype=np.float64)
+        n_v = n_vt.sum(axis=1, dtype=np.float64)
         share = np.divide(layout.mass, n_v, out=np.zeros_like(n_v), where=n_v > 0)
-        plain = sums(share, counts)
+        plain = sums(share, n_vt)
         n_t = n_t * sums(layout.mass, embedding) / np.maximum(plain, 1e-30)
     explained = statistics.shares.sum()
     shares = statistics.shares / explained if explained > 0 else state.shares
-    new = make_state(embedding, n_t, layout, shares)
-    if layout.gradient:  # sum_t phi_vt p(t) is not the share of v in the data: lifts are phi_vt / p(v)
-        n_v = counts.sum(axis=1, dtype=np.float64)
-        share = layout.mass * counts.sum(dtype=np.float64) / max(layout.mass.sum(), 1e-30)
-        np.multiply(new.lift, np.divide(n_v, share, out=np.ones_like(n_v), where=(share > 0) & ~empty)[:, None], out=new.lift)
-    return new, empty
+    return make_state(embedding, n_t, layout, shares, weight), empty if emptied is None else empty | emptied
 
 
-def _phi_counts(statistics: Statistics) -> np.ndarray:
-    """phi_vt n_t (V, T), where phi_vt = norm_v(n_vt) of counts whose sums over v are not n_t."""
-    counts = np.maximum(statistics.n_vt, 0)
+def _phi_counts(gradient: np.ndarray, n_t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """phi_vt n_t (V, T), phi_vt = norm_v of a gradient whose sums over v are not n_t; a (V,) bool: rows that it left without any,
+    which are given counts as p(t)."""
+    n_v = gradient.sum(axis=1, dtype=np.float64)
+    counts = np.maximum(gradient, 0)
     totals = counts.sum(axis=0, dtype=np.float64)
-    counts *= np.divide(statistics.n_t, totals, out=np.zeros_like(totals), where=totals > 0).astype(np.float32)
-    return np.asarray(counts)
+    counts *= np.divide(n_t, totals, out=np.zeros_like(totals), where=totals > 0).astype(np.float32)
+    emptied = (n_v > 0) & ~(counts > 0).any(axis=1)
+    counts[emptied] = n_v[emptied, None] * (n_t / n_t.sum())
+    return counts, emptied
 
 
 def fit(
@@ -135,8 +149,10 @@ def fit(
     seed: int = 0,
     start: Progress | None = None,
     on_pass: Callable[[Progress], None] | None = None,
+    regularize: Regularization | None = None,
 ) -> Fit:
-    """Maximize the likelihood from a random start, or go on from where an earlier call with the same arguments was.
+    """Maximize the likelihood from a random start, or go on from where an earlier call with the same arguments was; with
+    regularizers, the likelihood + R, in all that follows.
 
     A pass that over-relaxed and lost likelihood is taken back: the M-step is done again, plainly, from the better state; the
     last one, which no E-step follows, is plain. Where a plain pass loses likelihood (it may in the localized E-step, and when
@@ -149,28 +165,42 @@ def fit(
     n_contexts = max(shard.n_contexts for shard in shards)
     now = start or Progress(initial_state(layout, n_topics, seed, shards[0].history, n_contexts))
     while not now.done:
-        number, statistics = len(now.history) + 1, e_step(shards, now.state)
+        number, statistics = len(now.history) + 1, _scored(e_step(shards, now.state), now.state, layout, regularize)
         drop = drop_below * min(1.0, DROP_GROWTH ** (number - DROP_WHOLE))
-        value, before = statistics.per_weight, now.best[1].per_weight if now.best else -np.inf
+        value, before = statistics.objective, now.best[1].objective if now.best else -np.inf
         fell, slowing = value < before, value - before <= now.gain
         now.gain = value - before if now.best else -np.inf
-        stop = now.best is not None and now.gain < tolerance and (fell or slowing)
+        stop = number > 2 and now.gain < tolerance and (fell or slowing)  # the random start is no result
         now.done = number == n_passes
         now.history.append(_row(number, statistics, now.eta, fell and (now.eta > 1.0 or stop)))
         if now.best and fell and now.eta > 1.0:
             now.eta = 1.0
-            now.state, now.empty = m_step(*now.best, layout, drop_below=drop)
+            now.state, now.empty = m_step(*now.best, layout, 1.0, drop, regularize)
         elif now.best and fell and stop:
-            now.state, now.done = now.best[0], True
+            (now.state, _), now.empty, now.done = now.best, now.best_empty, True
         elif stop:
             now.best, now.done = (now.state, statistics), True
         else:
-            now.best, now.eta = (now.state, statistics), over_relaxation if 2 < number < n_passes else 1.0
-            now.state, now.empty = m_step(now.state, statistics, layout, now.eta, drop)
+            now.best, now.best_empty = (now.state, statistics), now.empty
+            now.eta = over_relaxation if 2 < number < n_passes else 1.0
+            now.state, now.empty = m_step(now.state, statistics, layout, now.eta, drop, regularize)
         if on_pass:
             on_pass(now)
     assert now.best
-    return _result(now.state, now.best[1], now.history, now.empty)
+    result = _result(now.state, now.best[1], now.history, now.empty)
+    result.n_vt = now.best[1].n_vt if regularize else None
+    return result
+
+
+def _scored(statistics: Statistics, state: State, layout: Layout, regularize: Regularization | None) -> Statistics:
+    """With R, and with the log-likelihood relative to the data's p(v) where p(v) = sum_t phi_vt p(t) is another."""
+    n_v = statistics.n_vt.sum(axis=1, dtype=np.float64) if regularize or layout.gradient else np.zeros(0)
+    if regularize:
+        statistics.log_likelihood += regularize.from_vertices(state, n_v)
+        statistics.regularizers = regularize.value(state, n_v)
+    elif layout.gradient and state.weight is not None:
+        statistics.log_likelihood += from_vertices(state.weight, n_v)
+    return statistics
 
 
 def _result(state: State, counts: Statistics, history: list[Row], empty: np.ndarray) -> Fit:
@@ -180,7 +210,7 @@ def _result(state: State, counts: Statistics, history: list[Row], empty: np.ndar
 
 def _row(number: int, statistics: Statistics, eta: float, stepped_back: bool) -> Row:
     """A row of the history of a fit."""
-    return {
+    row: dict[str, float | int | bool] = {
         "pass": number,
         "log_likelihood": float(statistics.log_likelihood),
         "per_weight": float(statistics.per_weight),
@@ -188,28 +218,42 @@ def _row(number: int, statistics: Statistics, eta: float, stepped_back: bool) ->
         "stepped_back": bool(stepped_back),
         "degenerate_edges": statistics.n_degenerate,
     }
+    return row if statistics.regularizers is None else {**row, "regularizers": statistics.regularizers}
 
 
 def update(
-    old: Fit, shards: Sequence[Shard], layout: Layout, *, n_passes: int, keep: float, gain: float, drop_below: float = 0.0
+    old: Fit,
+    shards: Sequence[Shard],
+    layout: Layout,
+    *,
+    n_passes: int,
+    keep: float,
+    gain: float,
+    drop_below: float = 0.0,
+    regularize: Regularization | None = None,
 ) -> Fit:
     """Go on from a fit with new edges: n_vt := keep n_vt + gain ñ_vt, ñ the expected counts of the new ones, then the M-step.
 
-    Passes over the new edges refine ñ; the old counts, n_v p(t|v), stay as they are. Slides: "Online EM with a localized E-step".
+    Passes over the new edges refine ñ; the old counts stay as they are, and regularizers are of both.
+    Slides: "Online EM with a localized E-step".
     """
     state, result = old.state, Fit(old.state, list(old.history))
+    n_vt = old.n_v[:, None] * state.embedding if old.n_vt is None else old.n_vt
     before = Statistics(
-        (keep * old.n_v[:, None] * state.embedding).astype(np.float32), keep * old.weight * state.prior.astype(np.float64),
+        (keep * n_vt).astype(np.float32), keep * old.weight * state.prior.astype(np.float64),
         keep * old.weight * state.shares, weight=keep * old.weight,
     )  # fmt: skip
     for _ in range(n_passes):
         statistics = e_step(shards, state)
+        if regularize:
+            statistics.regularizers = regularize.value(state, old.n_v)
         result.history.append(_row(len(result.history) + 1, statistics, 1.0, False))
         statistics.n_vt *= np.float32(gain)
         statistics.n_t *= gain
         statistics.shares *= gain
         statistics.weight *= gain
         statistics.merge(before)
-        state, result.empty = m_step(state, statistics, layout, drop_below=drop_below)
+        state, result.empty = m_step(state, statistics, layout, 1.0, drop_below, regularize)
+    result.n_vt = statistics.n_vt if regularize else None
     result.state, result.n_v, result.weight = state, statistics.n_vt.sum(axis=1, dtype=np.float64), float(statistics.weight)
     return result

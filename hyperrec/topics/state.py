@@ -12,12 +12,17 @@ from hyperrec.topics.kernels.pairs import fill_rows
 
 @dataclass(frozen=True)
 class State:
-    """The parameters: p(t|v) (V, T), p(t) (T,), lift (V, T), the one table that the E-step reads, shares (K,) of the contexts."""
+    """The parameters: p(t|v) (V, T), p(t) (T,), lift (V, T), the one table that the E-step reads, shares (K,) of the contexts.
+
+    weight (V,): of each vertex in phi_vt = p(v|t), where it is another one than that of its edges, by regularizers or an exact
+    `FoldIn`; else None.
+    """
 
     embedding: np.ndarray
     prior: np.ndarray
     lift: np.ndarray
     shares: np.ndarray = field(default_factory=lambda: np.ones(1))
+    weight: np.ndarray | None = None
 
     @cached_property
     def n_kept(self) -> np.ndarray:
@@ -64,8 +69,26 @@ def phi_of(embedding: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.asarray(np.divide(joint, total, out=np.zeros_like(joint), where=total > 0), dtype=np.float32)
 
 
-def make_state(embedding: np.ndarray, prior: np.ndarray, layout: Layout, shares: np.ndarray | None = None) -> State:
-    """The state of p(t|v) and p(t): divides each row by the topic totals it is read against. shares: of one context by default."""
+def from_vertices(weight: np.ndarray, n_v: np.ndarray) -> float:
+    """sum_v n_v ln(p(v) / (n_v / sum n)), 0 or less, with p(v) by weight (V,), and n_v (V,) the weights of the edges of vertices.
+
+    Lifts say how much more probable a vertex is than its p(v) = sum_t phi_vt p(t). With this the log-likelihood of lifts is again
+    relative to what is fixed.
+    """
+    there = n_v > 0
+    p = weight / weight.sum()
+    return float((n_v[there] * np.log(p[there] / (n_v[there] / n_v.sum()))).sum())
+
+
+def make_state(
+    embedding: np.ndarray,
+    prior: np.ndarray,
+    layout: Layout,
+    shares: np.ndarray | None = None,
+    weight: np.ndarray | None = None,
+) -> State:
+    """The state of p(t|v) and p(t): divides each row by the topic totals it is read against. shares: of one context by default;
+    weight: in the place of the layout's phi_weight, where regularizers changed it."""
     prior = np.maximum(prior, 1e-12)
     prior = (prior / prior.sum()).astype(np.float32)
     lift = np.empty_like(embedding)
@@ -74,10 +97,10 @@ def make_state(embedding: np.ndarray, prior: np.ndarray, layout: Layout, shares:
         rows = slice(start, start + size)
         base = prior
         if layout.phi_weight is not None and layout.phi_weight[rows].any():
-            base = sums(layout.phi_weight[rows], embedding[rows])
+            base = sums((layout.phi_weight if weight is None else weight)[rows], embedding[rows])
             base = (np.maximum(base, 1e-30) / base.sum()).astype(np.float32)
         np.divide(embedding[rows], np.maximum(base, 1e-12), out=lift[rows])
         if layout.exponents and layout.exponents[number] != 1:
             np.power(lift[rows], np.float32(layout.exponents[number]), out=lift[rows])
         start += size
-    return State(embedding, prior, lift, np.ones(1) if shares is None else shares)
+    return State(embedding, prior, lift, np.ones(1) if shares is None else shares, weight)

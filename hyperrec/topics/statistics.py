@@ -16,6 +16,7 @@ class Statistics:
     shares (K,) float64: weight that each of several contexts explained; zeros for one.
     log_likelihood: sum of weight * ln sum_t p(t) prod lift; n_degenerate: edges without any context or shared topic;
     weight: total weight of the edges.
+    regularizers: the value of R, None without regularizers.
     """
 
     n_vt: np.ndarray
@@ -24,6 +25,12 @@ class Statistics:
     log_likelihood: float = 0.0
     n_degenerate: int = 0
     weight: float = 0.0
+    regularizers: float | None = None
+
+    @property
+    def objective(self) -> float:
+        """What the EM maximizes, log-likelihood + R, per unit of weight."""
+        return (self.log_likelihood + (self.regularizers or 0.0)) / self.weight
 
     @classmethod
     def empty(cls, n_vertices: int, n_topics: int, n_contexts: int = 1) -> Statistics:
