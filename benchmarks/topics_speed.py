@@ -92,12 +92,11 @@ def our_pass(graph: hr.Hypergraph, n_topics: int, seed: int) -> Callable[[], flo
 
 
 def our_phi(graph: hr.Hypergraph, train: sp.csr_matrix, n_topics: int, seed: int) -> np.ndarray:
-    """p(word|topic) ~ p(topic|word) n(word), (V, T), after all the passes; words of no train document have zeros."""
+    """p(word|topic) (V, T) after all the passes; words of no train document have zeros."""
     model = model_of(n_topics, seed).fit(graph, progress=False)
-    words = model.vocabularies["word"].ids.to_numpy()
-    joint = np.zeros((train.shape[1], n_topics))
-    joint[words] = model.embedding("word") * np.asarray(train.sum(axis=0)).T[words]
-    return joint / joint.sum(axis=0)
+    phi = np.zeros((train.shape[1], n_topics))
+    phi[model.vocabularies["word"].ids.to_numpy()] = model.phi("word")
+    return phi
 
 
 def main() -> None:

@@ -225,7 +225,8 @@ class TopicModel:
 
         parameters = {name: getattr(self, name) for name in PARAMETERS}
         context = self.context.as_json() if self.context else None
-        return {"hyperrec": __version__, **parameters, "context": context, "edges": dict(edges)}
+        regularizers = [repr(one) for one in self.regularizers]
+        return {"hyperrec": __version__, **parameters, "context": context, "edges": dict(edges), "regularizers": regularizers}
 
     def _regularization(self, assembly: Assembly) -> Regularization | None:
         """The regularizers over the rows of an assembly; checked again, as they may have been set since."""
@@ -524,9 +525,10 @@ class TopicModel:
         return self._indexes[modality]
 
     def _mass(self, modality: str) -> np.ndarray:
-        """Total weight of the edges of each vertex; of a modality with regularizers of phi, what they made of it."""
+        """Total weight of the edges of each vertex; of a modality with regularizers of phi, or an exact FoldIn, what it made of it."""
         in_phi = self._has_rows(modality) and not (self.context is None and modality == self.container)
-        if self.state.weight is not None and in_phi and any(one.modality == modality for one in self.regularizers):
+        changed = self.layout.gradient or any(one.modality == modality for one in self.regularizers)
+        if self.state.weight is not None and in_phi and changed:
             return self.state.weight[self._rows(modality)]
         if self._has_rows(modality):
             return self.counts[self._rows(modality)]
