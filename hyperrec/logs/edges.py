@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,14 +18,17 @@ from hyperrec.logs.vertices import as_times, as_weights, pieces, vertex_ids
 from hyperrec.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from hyperrec.schema import Edge
+    from hyperrec.schema import Edge, Vertex
 
 logger = logging.getLogger("hyperrec")
 
 
 @dataclass
 class RawEdges:
-    """Edges before their ids are numbered: columns v0, v1, ... and `weight`, `time` where there is one."""
+    """Edges before their ids are numbered: columns v0, v1, ... and `weight`, `time` where there is one.
+
+    n_read, n_rows: rows of the table, and those that `where` leaves.
+    """
 
     path: str
     modalities: tuple[str, ...]
@@ -32,11 +36,42 @@ class RawEdges:
     rejected: pl.DataFrame
     distinct: bool
     labels: dict[str, pl.DataFrame]
+    n_read: int
+    n_rows: int
 
 
 def raw_edges(log: Log, path: str, edge: Edge, on_bad_rows: str) -> RawEdges:
-    frame, dot = log.frame, f"{path}." if path else ""
-    where = f"{log.origin}: {path}" if path else log.origin
+    """The edges of one type in a table, its broken rows reported."""
+    edges = edges_of(log, path, edge)
+    if edges.n_rows < edges.n_read:
+        logger.info("%s: %d of %d rows are edges by `where`", place_of(log, path), edges.n_rows, edges.n_read)
+    if edges.rejected.height and on_bad_rows == "error":
+        raise DataError(
+            f"{place_of(log, path)}: {edges.rejected.height:,} rows break a rule{_told(rules_broken(edges.rejected))}; the first: "
+            f"{edges.rejected.drop('rule').row(0, named=True)}. Mend the log, filter with `where`, or pass on_bad_rows='keep'."
+        )
+    report(place_of(log, path), rules_broken(edges.rejected), edges.frame.height, edges.n_read, edges.n_rows, "graph.rejected")
+    return edges
+
+
+def report(where: str, rules: Mapping[str, int], n_edges: int, n_read: int, n_rows: int, aside: str) -> None:
+    """A warning for each rule with the rows that broke it, kept `aside`. Raises DataError when no edges are left."""
+    for rule, count in rules.items():
+        logger.warning("%s: %s rows kept aside in %s: %s", where, f"{count:,}", aside, rule)
+    if not n_edges:
+        filtered = f", {n_read - n_rows:,} left out by where" if n_rows < n_read else ""
+        broke = f"{sum(rules.values()):,} broke a rule{_told(rules)}"
+        raise DataError(f"{where}: no edges left: {n_read:,} rows read{filtered}, {broke}.")
+
+
+def place_of(log: Log, path: str) -> str:
+    """What messages call the edges of a table."""
+    return f"{log.origin}: {path}" if path else log.origin
+
+
+def edge_rows(log: Log, path: str, edge: Edge) -> tuple[Log, dict[str, pl.Series]]:
+    """The rows of a table that are edges by `where`, and for each rule that is broken already, which of them broke it."""
+    frame, dot, where = log.frame, f"{path}." if path else "", place_of(log, path)
     broken = log.broken(dot, [edge.weight] + [text for text in (edge.where, edge.time) if text is not None])
     if edge.where is not None:
         is_edge = log.value(f"{dot}where", edge.where)
@@ -47,14 +82,22 @@ def raw_edges(log: Log, path: str, edge: Edge, on_bad_rows: str) -> RawEdges:
             is_edge = is_edge.fill_null(False) | mask
         frame = frame.filter(is_edge)
         broken = {rule: mask.filter(is_edge) for rule, mask in broken.items()}
-        logger.info("%s: %d of %d rows are edges by `where`", where, frame.height, log.frame.height)
-    part = Log(log.origin, frame, log.table)
+    return Log(log.origin, frame, log.table), broken
+
+
+def edges_of(log: Log, path: str, edge: Edge, cuts: Mapping[int, np.ndarray] | None = None) -> RawEdges:
+    """The edges of one type in rows of a table, and the rows that broke a rule.
+
+    cuts: vertex number -> cuts of its quantile buckets, where the rows are not the whole table.
+    """
+    part, rules = edge_rows(log, path, edge)
+    frame, dot, where = part.frame, f"{path}." if path else "", place_of(log, path)
     columns: dict[str, pl.Series] = {}
     labels: dict[str, pl.DataFrame] = {}
-    rules: dict[str, pl.Series] = dict(broken)
     vertices = edge.vertex_list
     for number, (modality, vertex) in enumerate(vertices):
-        ids, text = vertex_ids(part, f"{dot}vertices.{modality}" if path else f"column '{vertex.column}'", vertex)
+        told = vertex_path(path, modality, vertex)
+        ids, text = vertex_ids(part, told, vertex, (cuts or {}).get(number))
         if text is not None:
             labels.setdefault(modality, text)
         if not vertex.several and ids.null_count():
@@ -79,12 +122,13 @@ def raw_edges(log: Log, path: str, edge: Edge, on_bad_rows: str) -> RawEdges:
             kept, bad = pieces(kept, f"v{number}", vertex, frame)
             rejected = pl.concat([rejected, bad]) if bad.height else rejected
     kept = kept.drop("row", strict=False)
-    _report(rejected, where, path, on_bad_rows)
-    if not kept.height:
-        read = f"{log.frame.height:,} rows read"
-        filtered = f", {log.frame.height - frame.height:,} left out by where" if edge.where is not None else ""
-        raise DataError(f"{where}: no edges left: {read}{filtered}, {rejected.height:,} broke a rule{_counted(rejected)}.")
-    return RawEdges(path, tuple(modality for modality, _ in vertices), kept, rejected, edge.distinct, labels)
+    modalities = tuple(modality for modality, _ in vertices)
+    return RawEdges(path, modalities, kept, rejected, edge.distinct, labels, log.frame.height, frame.height)
+
+
+def vertex_path(path: str, modality: str, vertex: Vertex) -> str:
+    """What messages call a vertex column."""
+    return f"{path}.vertices.{modality}" if path else f"column '{vertex.column}'"
 
 
 def _apply_rules(
@@ -100,21 +144,13 @@ def _apply_rules(
     return columns.filter(good), rows.with_columns(broken).filter(~good)
 
 
-def _report(rejected: pl.DataFrame, where: str, path: str, on_bad_rows: str) -> None:
-    if not rejected.height:
-        return
-    if on_bad_rows == "error":
-        raise DataError(
-            f"{where}: {rejected.height:,} rows break a rule{_counted(rejected)}; the first: "
-            f"{rejected.drop('rule').row(0, named=True)}. Mend the log, filter with `where`, or pass on_bad_rows='keep'."
-        )
-    for rule, count in rejected.group_by("rule", maintain_order=True).len().iter_rows():
-        logger.warning("%s: %s rows kept aside in graph.rejected: %s", where, f"{count:,}", rule)
+def rules_broken(rejected: pl.DataFrame) -> dict[str, int]:
+    """Rule -> the number of rows that broke it."""
+    return dict(rejected.group_by("rule", maintain_order=True).len().iter_rows())
 
 
-def _counted(rejected: pl.DataFrame) -> str:
-    counts = rejected.group_by("rule", maintain_order=True).len().iter_rows()
-    text = ", ".join(f"{rule}: {count:,}" for rule, count in counts)
+def _told(rules: Mapping[str, int]) -> str:
+    text = ", ".join(f"{rule}: {count:,}" for rule, count in rules.items())
     return f" ({text})" if text else ""
 
 
@@ -134,18 +170,21 @@ def build(raw: dict[str, RawEdges], texts: dict[str, pl.DataFrame]) -> Hypergrap
     for edge_type, edges in raw.items():
         names = vertex_columns(edges.modalities)
         frame = edges.frame.rename({f"v{number}": name for number, name in enumerate(names)})
-        if edges.distinct:
-            timed = frame.sort("time", maintain_order=True) if "time" in frame.columns else frame
-            frame = timed.unique(names, keep="first", maintain_order=True)
-        tables[edge_type] = EdgeTable(edges.modalities, frame)
+        tables[edge_type] = EdgeTable(edges.modalities, first_of_each(frame, names) if edges.distinct else frame)
     for edges in raw.values():
         for modality, text in edges.labels.items():
             texts.setdefault(modality, text)
-    labels = {modality: _labels(vocabularies[modality], text) for modality, text in texts.items() if modality in vocabularies}
+    labels = {modality: labels_of(vocabularies[modality], text) for modality, text in texts.items() if modality in vocabularies}
     return Hypergraph(tables, vocabularies, labels, {name: edges.rejected for name, edges in raw.items()})
 
 
-def _labels(vocabulary: Vocabulary, text: pl.DataFrame) -> pl.DataFrame:
+def first_of_each(frame: pl.DataFrame, names: list[str]) -> pl.DataFrame:
+    """Edges with the same vertices once, the first in time."""
+    timed = frame.sort("time", maintain_order=True) if "time" in frame.columns else frame
+    return timed.unique(names, keep="first", maintain_order=True)
+
+
+def labels_of(vocabulary: Vocabulary, text: pl.DataFrame) -> pl.DataFrame:
     """(id, label) of the vertices that have one, in the order of the vocabulary."""
     text = text.with_columns(pl.col("id").cast(vocabulary.ids.dtype, strict=False)).drop_nulls().unique("id", keep="first")
     return vocabulary.ids.to_frame().join(text, on="id", how="inner", maintain_order="left")

@@ -41,84 +41,120 @@ class Log:
         return {f"not a number: {column}": mask for column, mask in self.unparsable.items() if column in used}
 
 
+@dataclass
+class Reading:
+    """What is to be read of one table: the wanted columns of its rows as they come, and the expressions of those it derives."""
+
+    where: str
+    origin: str
+    path: str
+    table: Table
+    given: list[Path] | pl.LazyFrame
+    lazy: pl.LazyFrame
+    types: dict[str, pl.DataType]
+    wanted: list[str]
+    ids: set[str]
+    derived: list[tuple[str, pl.Expr]]
+
+    @classmethod
+    def of(cls, schema: LogSchema, name: str, given: list[Path] | pl.LazyFrame) -> Reading:
+        """Checks the schema against the columns of the table."""
+        table, origin = schema.tables[name], schema.origin
+        where = f"table '{name}'" if isinstance(given, pl.LazyFrame) else listed(given, most=2)
+        lazy = given if isinstance(given, pl.LazyFrame) else scan(given, table, origin)
+        types = attempt(lazy.collect_schema, where, given, table)
+        columns = types.names()
+        if repeated := [column for column in columns if _is_repeat(column, columns)]:
+            original = repeated[0].rpartition("_duplicated_")[0]
+            raise DataError(f"{where}: the column name '{original}' stands more than once in the header; rename one.")
+        if _is_text(given):
+            for column in table.types:
+                _check_column(where, f"tables.{name}.types", column, columns)
+        if table.row_number is not None:
+            if table.row_number in columns:
+                raise SchemaError(
+                    f"{where}: tables.{name}.row_number '{table.row_number}' is a column of the log; take another name."
+                )
+            columns = [table.row_number, *columns]
+        uses = _uses(schema, name)
+        derived = _derivations(table, f"tables.{name}.derive", columns, where)
+        known = columns + [new for new, _ in derived]
+        needed: set[str] = set()
+        ids: set[str] = set()
+        for path, text, is_column in uses:
+            if is_column:
+                _check_column(where, path, text, known)
+                needed.add(text)
+                ids.add(text)
+            else:
+                needed.update(_roots(_expression(where, path, text, known)))
+        for new, expression in reversed(derived):
+            if new in needed:
+                needed.update(_roots(expression))
+        derived = [(new, expression) for new, expression in derived if new in needed]
+        wanted = [column for column in columns if column in needed]
+        return cls(where, origin, f"tables.{name}.derive", table, given, lazy, dict(types), wanted, ids, derived)
+
+    def rows(self, *, as_text: bool = False) -> pl.LazyFrame:
+        """The rows of the table; of text, all the columns: only then Polars sees that a line has too many fields."""
+        lazy = scan(self.given, self.table, self.origin, as_text=True) if as_text else self.lazy  # type: ignore[arg-type]
+        if self.table.row_number is not None:
+            lazy = lazy.with_row_index(self.table.row_number)
+        return lazy if _is_text(self.given) else lazy.select(self.wanted)
+
+    def numbers(self, texts: pl.LazyFrame) -> dict[str, tuple[pl.DataType, bool]]:
+        """Of columns that were read as text: those that are numbers all the same, their type, and whether a text of them is none.
+
+        Ids stay text when one of them is text. What was taken for integers may be numbers with a fraction.
+        """
+        asked = [column for column in self.wanted if column in self.types and self.types[column].is_numeric()]
+        casts = {"text": None, "number": self.types, "float": dict.fromkeys(asked, pl.Float64())}
+        nulls = texts.select(
+            (pl.col(column) if kinds is None else pl.col(column).cast(kinds[column], strict=False)).null_count()
+            .alias(f"{kind} {column}")
+            for kind, kinds in casts.items() for column in asked
+        ).collect().row(0, named=True) if asked else {}  # fmt: skip
+        found: dict[str, tuple[pl.DataType, bool]] = {}
+        for column in asked:
+            none, wrong, dtype = nulls[f"text {column}"], nulls[f"number {column}"], self.types[column]
+            if column not in self.ids and dtype.is_integer() and none < wrong and nulls[f"float {column}"] < wrong:
+                wrong, dtype = nulls[f"float {column}"], pl.Float64()
+            if column not in self.ids or wrong == none:
+                found[column] = dtype, wrong > none
+        return found
+
+    def log(self, frame: pl.DataFrame, numbers: dict[str, tuple[pl.DataType, bool]]) -> Log:
+        """Rows of the table with the derived columns, and which of their cells are no numbers, where they were read as text."""
+        frame, unparsable = frame.select(self.wanted), {}
+        for column, (dtype, some_wrong) in numbers.items():
+            texts = frame[column]
+            frame = frame.with_columns(texts.cast(dtype, strict=False))
+            if some_wrong:
+                unparsable[column] = frame[column].is_null() & texts.is_not_null()
+                # what was written stays readable among the rejected rows
+                frame = frame.with_columns(texts.alias(f"{column} as written"))
+        log = Log(self.where, frame, self.table, unparsable)
+        for new, expression in self.derived:
+            try:
+                log.frame = log.frame.with_columns(expression.alias(new))
+            except PolarsError as error:
+                reason = first_line(error)
+                raise SchemaError(f"{self.origin}: {self.path}.{new} does not work on {self.where}: {reason}.") from None
+        return log
+
+
 def read_table(schema: LogSchema, name: str, given: list[Path] | pl.LazyFrame) -> Log:
     """The columns of one table that the schema uses, and its derived ones."""
-    table, origin = schema.tables[name], schema.origin
-    where = f"table '{name}'" if isinstance(given, pl.LazyFrame) else listed(given, most=2)
-    lazy = given if isinstance(given, pl.LazyFrame) else scan(given, table, origin)
-    types = attempt(lazy.collect_schema, where, given, table)
-    columns = types.names()
-    if repeated := [column for column in columns if _is_repeat(column, columns)]:
-        original = repeated[0].rpartition("_duplicated_")[0]
-        raise DataError(f"{where}: the column name '{original}' stands more than once in the header; rename one.")
-    is_text = isinstance(given, list) and given[0].suffix.lower() not in PARQUET
-    if is_text:
-        for column in table.types:
-            _check_column(where, f"tables.{name}.types", column, columns)
-    if table.row_number is not None:
-        if table.row_number in columns:
-            raise SchemaError(f"{where}: tables.{name}.row_number '{table.row_number}' is a column of the log; take another name.")
-        columns = [table.row_number, *columns]
-    uses = _uses(schema, name)
-    derived = _derivations(table, f"tables.{name}.derive", columns, where)
-    known = columns + [new for new, _ in derived]
-    needed: set[str] = set()
-    ids: set[str] = set()
-    for path, text, is_column in uses:
-        if is_column:
-            _check_column(where, path, text, known)
-            needed.add(text)
-            ids.add(text)
-        else:
-            needed.update(_roots(_expression(where, path, text, known)))
-    for new, expression in reversed(derived):
-        if new in needed:
-            needed.update(_roots(expression))
-    derived = [(new, expression) for new, expression in derived if new in needed]
-
-    def read(frame: pl.LazyFrame) -> pl.DataFrame:
-        if table.row_number is not None:
-            frame = frame.with_row_index(table.row_number)
-        wanted = [column for column in columns if column in needed]
-        # Polars sees that a line has too many fields only when it parses all of them
-        whole = frame if is_text else frame.select(wanted)
-        return collected(whole, where, given, table).select(wanted)
-
-    unparsable: dict[str, pl.Series] = {}
+    reading = Reading.of(schema, name, given)
     try:
-        frame = read(lazy)
+        return reading.log(collected(reading.rows(), reading.where, given, reading.table), {})
     except NotAsInferredError:
-        # ids stay text when one of them is text; other numbers are parsed here, and the rows where that fails are kept in mind
-        assert not isinstance(given, pl.LazyFrame)
-        frame = read(scan(given, table, origin, as_text=True))
-        for column, dtype in types.items():
-            if column in frame.columns and dtype.is_numeric():
-                numbers = frame[column].cast(dtype, strict=False) if column in ids else _numbers(frame[column], dtype)
-                wrong = numbers.is_null() & frame[column].is_not_null()
-                if column in ids and wrong.any():
-                    continue
-                unparsable[column] = wrong
-                # what was written stays readable among the rejected rows
-                frame = frame.with_columns(frame[column].alias(f"{column} as written"), numbers)
-        unparsable = {column: mask for column, mask in unparsable.items() if mask.any()}
-        frame = frame.drop([f"{c} as written" for c in types if c not in unparsable], strict=False)
-    log = Log(where, frame, table, unparsable)
-    for new, expression in derived:
-        try:
-            log.frame = log.frame.with_columns(expression.alias(new))
-        except PolarsError as error:
-            raise SchemaError(f"{origin}: tables.{name}.derive.{new} does not work on {where}: {first_line(error)}.") from None
-    return log
+        frame = collected(reading.rows(as_text=True), reading.where, given, reading.table)
+        return reading.log(frame, reading.numbers(frame.lazy()))
 
 
-def _numbers(texts: pl.Series, dtype: pl.DataType) -> pl.Series:
-    """Texts as numbers of this type, or as Float64 when some of them are no integers; null where a text is no number."""
-    numbers = texts.cast(dtype, strict=False)
-    if dtype.is_integer() and numbers.null_count() > texts.null_count():
-        floats = texts.cast(pl.Float64, strict=False)
-        if floats.null_count() < numbers.null_count():
-            return floats
-    return numbers
+def _is_text(given: list[Path] | pl.LazyFrame) -> bool:
+    return isinstance(given, list) and given[0].suffix.lower() not in PARQUET
 
 
 def _uses(schema: LogSchema, name: str) -> list[tuple[str, str, bool]]:

@@ -18,8 +18,13 @@ WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 TIME_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%Y-%m-%d %H:%M:%S%.f%#z")
 
 
-def vertex_ids(log: Log, path: str, vertex: Vertex) -> tuple[pl.Series, pl.DataFrame | None]:
-    """Ids of one vertex column, null where there is none; texts to be split stay whole; labels of quantile buckets."""
+def vertex_ids(
+    log: Log, path: str, vertex: Vertex, cuts: np.ndarray | None = None
+) -> tuple[pl.Series, pl.DataFrame | None]:
+    """Ids of one vertex column, null where there is none; texts to be split stay whole; labels of quantile buckets.
+
+    cuts: between quantile buckets; those of this column by default, with the labels, which need the whole of it.
+    """
     values = log.frame[vertex.column]
     where = f"{log.origin}: {path}"
     if vertex.several:
@@ -30,7 +35,11 @@ def vertex_ids(log: Log, path: str, vertex: Vertex) -> tuple[pl.Series, pl.DataF
     if vertex.bucket is None:
         return as_ids(values, where), None
     if vertex.bucket.startswith("quantile:"):
-        return _quantiles(values, int(vertex.bucket.partition(":")[2]), where)
+        numbers = as_quantities(values, where)
+        if cuts is not None:
+            return _buckets(numbers, cuts), None
+        cuts = quantile_cuts(numbers, int(vertex.bucket.partition(":")[2]))
+        return _buckets(numbers, cuts), bucket_labels(numbers, cuts)
     return _clock_bucket(as_times(values, where), vertex.bucket, log.table.time_zone, where), None
 
 
@@ -130,23 +139,35 @@ def _clock_bucket(times: pl.Series, bucket: str, time_zone: str | None, where: s
     return times.dt.truncate(every).dt.strftime(form)
 
 
-def _quantiles(values: pl.Series, n: int, where: str) -> tuple[pl.Series, pl.DataFrame]:
-    """Number of the n-quantile of each value, from 0 (equal values stay together), and what range it spans."""
+def as_quantities(values: pl.Series, where: str) -> pl.Series:
+    """Numbers that quantile buckets are made of, Float64."""
     if not values.dtype.is_numeric():
         raise DataError(f"{where}: quantile buckets need numbers; '{values.name}' is {values.dtype}.")
-    numbers = values.cast(pl.Float64).fill_nan(None)
+    return values.cast(pl.Float64).fill_nan(None)
+
+
+def quantile_cuts(numbers: pl.Series, n: int) -> np.ndarray:
+    """The n-quantiles, each once: equal values stay together."""
     cuts = [numbers.quantile(i / n, "lower") for i in range(1, n)] if numbers.null_count() < len(numbers) else []
-    edges = np.unique(np.array([cut for cut in cuts if cut is not None], dtype=np.float64))
-    codes = pl.Series(values.name, np.searchsorted(edges, numbers.fill_null(0).to_numpy(), side="left"), dtype=pl.Int64)
-    codes = codes.zip_with(numbers.is_not_null(), pl.repeat(None, len(codes), dtype=pl.Int64, eager=True))
+    return np.unique(np.array([cut for cut in cuts if cut is not None], dtype=np.float64))
+
+
+def _buckets(numbers: pl.Series, cuts: np.ndarray) -> pl.Series:
+    """Number of the bucket of each value, from 0."""
+    codes = pl.Series(numbers.name, np.searchsorted(cuts, numbers.fill_null(0).to_numpy(), side="left"), dtype=pl.Int64)
+    return codes.zip_with(numbers.is_not_null(), pl.repeat(None, len(codes), dtype=pl.Int64, eager=True))
+
+
+def bucket_labels(numbers: pl.Series, cuts: np.ndarray) -> pl.DataFrame:
+    """(id, label): what range each bucket spans."""
     ranges = (
-        pl.DataFrame({"id": codes, "number": numbers})
+        pl.DataFrame({"id": _buckets(numbers, cuts), "number": numbers})
         .drop_nulls()
         .group_by("id")
         .agg(pl.col("number").min().alias("low"), pl.col("number").max().alias("high"))
     )
     text = [f"{low:g} to {high:g}" for low, high in ranges.select("low", "high").iter_rows()]
-    return codes, ranges.select("id").with_columns(pl.Series("label", text, pl.String))
+    return ranges.select("id").with_columns(pl.Series("label", text, pl.String))
 
 
 def pieces(
