@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -17,6 +17,10 @@ from hyperrec.topics.shards import Edges, History, Pairs, Shard
 from hyperrec.topics.state import Layout
 from hyperrec.vocabulary import Vocabulary
 
+if TYPE_CHECKING:
+    from hyperrec.store import StoredHypergraph
+    from hyperrec.topics.stored import StoredShard
+
 NO_TIME = np.iinfo(np.int64).min
 
 
@@ -27,6 +31,11 @@ class Positions(NamedTuple):
     rows: np.ndarray
     weight: np.ndarray
     time: np.ndarray | None
+
+    def within(self, first: int, stop: int) -> Positions:
+        """Those of the containers first to stop."""
+        here = (self.owners >= first) & (self.owners < stop)
+        return Positions(*(None if one is None else one[here] for one in self))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -41,14 +50,16 @@ class Assembly:
 
     offsets: dict[str, int]
     sizes: dict[str, int]
-    shards: list[Shard]
+    shards: Sequence[Shard | StoredShard]
     layout: Layout
     history: History
     seen: sp.csr_matrix
     counts: np.ndarray
 
 
-def check_edges(graph: Hypergraph, edges: Mapping[str, float] | None, container: str | None) -> dict[str, float]:
+def check_edges(
+    graph: Hypergraph | StoredHypergraph, edges: Mapping[str, float] | None, container: str | None
+) -> dict[str, float]:
     """Edge types and their weights tau, checked against the graph; all types with weight 1 when none are named."""
     if container is not None and container not in graph.vocabularies:
         raise ModelError(
@@ -63,12 +74,12 @@ def check_edges(graph: Hypergraph, edges: Mapping[str, float] | None, container:
             )
         if not (isinstance(tau, (int, float, np.number)) and np.isfinite(tau) and tau > 0):
             raise ModelError(f"edges['{name}'] is the weight tau of an edge type: expected a number > 0, got {tau!r}.")
-        if graph.edges[name].frame.height == 0:
+        if graph.edges[name].n_edges == 0:
             raise ModelError(f"edge type '{name}' has no edges: leave it out of edges=, or check the log.")
     return chosen
 
 
-def roles(graph: Hypergraph, edges: Mapping[str, float], container: str | None) -> tuple[str, str]:
+def roles(graph: Hypergraph | StoredHypergraph, edges: Mapping[str, float], container: str | None) -> tuple[str, str]:
     """(user modality, item modality): the container and the first other vertex of the first edge type that has one."""
     for name in edges:
         modalities = graph.edges[name].modalities
@@ -128,6 +139,169 @@ def _joins(modalities: Sequence[str], user: str, item: str) -> bool:
     return modalities.count(user) > 1 if user == item else {user, item} <= set(modalities)
 
 
+class Part(NamedTuple):
+    """What the edges of some containers come to: shards of them, the histories and seen items of these containers, and
+    sums (3, V) float64 that add up over the parts: counts as in `Assembly`, mass and whole weight of the edges as in `Layout`."""
+
+    shards: list[Shard]
+    history: History
+    seen: sp.csr_matrix
+    sums: np.ndarray
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What the parts of a training problem share: tables, taus and the settings of the model.
+
+    importance (V,): factor of each table row in contexts; n_users: containers, or whatever modality has the users' role.
+    """
+
+    offsets: dict[str, int]
+    sizes: dict[str, int]
+    edges: Mapping[str, float]
+    part_of: Roles
+    container: str | None
+    context: Context | None
+    length_damping: float
+    context_exponent: float
+    importance: np.ndarray
+    n_users: int
+
+    @classmethod
+    def of(
+        cls,
+        graph: Hypergraph | StoredHypergraph,
+        edges: Mapping[str, float],
+        *,
+        container: str | None,
+        context: Context | None,
+        length_damping: float,
+        context_exponent: float,
+        known: Roles | None = None,
+        sizes: dict[str, int] | None = None,
+    ) -> Outline:
+        """known, sizes: the roles and the table of a model that goes on with new edges."""
+        modalities = {name: graph.edges[name].modalities for name in edges}
+        expressed = container is not None and context is not None
+        part_of = known or Roles.of(modalities, edges, *roles(graph, edges, container), expressed)
+        pairs = expressed and all(len(members) == 2 and part_of.user in members for members in modalities.values())
+        if _is_exact(context) and (known or not pairs):
+            raise ModelError(
+                "FoldIn(exact=True) takes edges of one kind, container x vertex, and no partial_fit: "
+                f"the edges are {listed(edges)}. Choose among them by edges=, or leave exact out."
+            )
+        if sizes is None:
+            used = {modality for members in modalities.values() for modality in members}
+            if expressed and not any(members.count(part_of.user) > 1 for members in modalities.values()):
+                used.discard(part_of.user)  # an expressed container has a row only as a member of another one's history: a friend
+            sizes = {m: len(graph.vocabulary(m)) for m in graph.vocabularies if m in used}
+        starts = np.concatenate([[0], np.cumsum(list(sizes.values()))])
+        offsets = dict(zip(sizes, starts[:-1].tolist(), strict=True))
+        factor = importance_of(context, graph.vocabulary(part_of.item), offsets[part_of.item], int(starts[-1]))
+        return cls(
+            offsets, sizes, edges, part_of, container, context, length_damping, context_exponent, factor,
+            len(graph.vocabulary(part_of.user)),
+        )  # fmt: skip
+
+    def part(self, graph: Hypergraph, first: int, stop: int, known: Assembly | None = None) -> Part:
+        """The part of the containers first to stop: their edges are all in the graph, and an edge of two of them, one of which is
+        in another part, is in both graphs, but counts where its first container is.
+
+        known: what was assembled before, over the vocabularies of this graph: see `assemble`.
+        """
+        part_of, offsets, context, in_order = self.part_of, self.offsets, self.context, self._in_order
+        user, item, expressed = part_of.user, part_of.item, part_of.expressed
+        plan = context.plan() if context is not None else NO_PLAN
+        n_rows, n_users = len(self.importance), stop - first
+        counts, mass, whole = sums = np.zeros((3, n_rows))
+        positions: list[Positions] = []
+        grouped: list[Positions] = []
+        free: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
+        seen = sp.csr_matrix((n_users, self.sizes[item]), dtype=np.float32)
+        for name, tau in self.edges.items():
+            one = graph.to_arrays(name)
+            if expressed and set(one.modalities) == {user} and one.order == 1:
+                raise ModelError(f"edge type '{name}' holds nothing but the container '{user}': leave it out of edges=.")
+            if _joins(one.modalities, user, item):
+                seen = seen.maximum(_met(one, user, item, first, seen.shape))
+            owners, rows, others = _place(one, user if expressed else None, item, offsets)
+            here = one.of_first(user, first, stop)
+            # how popular an item is, its attributes do not say, nor the same events again
+            told = [m for m in one.modalities if m != item or name == part_of.popular]
+            weight = (here.weight * np.float32(tau)).astype(np.float32)
+            counts += _totals(_rows_of(here, told, offsets), weight, n_rows)
+            if owners is None:
+                rows = _rows_of(here, here.modalities, offsets)
+                free.setdefault(rows.shape[1], []).append((rows, weight))
+                mass += _totals(rows, weight / rows.shape[1], n_rows)
+                whole += _totals(rows, weight, n_rows)
+                continue
+            weight = (one.weight * np.float32(tau)).astype(np.float32)
+            times = len(owners) // max(len(weight), 1)  # an edge of two friends is one of each
+            part = Positions(owners, rows, np.tile(weight, times), None if one.time is None else np.tile(one.time, times))
+            if times > 1:
+                part = part.within(first, stop)
+            part = part._replace(owners=part.owners - first)
+            if name in part_of.in_history:
+                positions.append(part)
+            if len(others) > 1:
+                grouped.append(part)
+        new, new_time = collect_history(positions, context, n_users, n_rows)
+        new.importance = self.importance[new.vertices]
+        history = _joined(known.history, new, in_order, n_rows) if known else new
+        before = np.diff(known.history.indptr) if known and in_order else np.zeros(n_users, np.int64)
+        # lengths in units of tau: ten times all the taus is the same problem
+        lengths = np.bincount(history.owners, history.weight, n_users) / part_of.unit
+        damping = np.where(lengths > 0, np.maximum(lengths, 1e-12) ** -self.length_damping, 1.0).astype(np.float32)
+        shards: list[Shard] = []
+        counted = new.weight * damping[new.owners]
+        has_pairs = any(part.rows.shape[1] == 1 for part in positions)
+        if has_pairs and not in_order and not plan.passes and known is None:
+            shards.append(Pairs(history, damping, plan))
+        elif has_pairs:
+            place = np.arange(len(new.vertices)) - new.indptr[:-1][new.owners]
+            if known and not in_order:
+                place = _places(history, None, new.owners, new.vertices, None)
+            shards.append(Edges(new.indptr, new.vertices[:, None], counted, before[new.owners] + place, history, plan))
+        if has_pairs:
+            mass += _totals(new.vertices[:, None], counted, n_rows)
+        for part in grouped:
+            part = part._replace(weight=part.weight * damping[part.owners])
+            shards.append(_in_context(part, new if in_order else history, new_time, before, history, plan))
+            mass += _totals(part.rows[:, :1], part.weight, n_rows)
+            whole += _totals(part.rows, part.weight, n_rows)
+        for same_order in free.values():  # types of one order are one shard: the E-step does not tell them apart
+            rows, weight = (np.concatenate(part) for part in zip(*same_order, strict=True))
+            shards.append(Edges.symmetric(rows, weight))
+        if user == item:  # no one is recommended to oneself
+            seen = seen.maximum(sp.eye(*seen.shape, first, np.float32, format="csr"))
+        seen.sort_indices()
+        return Part(shards, history, seen, sums)
+
+    def assembly(
+        self, shards: Sequence[Shard | StoredShard], history: History, seen: sp.csr_matrix, sums: np.ndarray,
+        known: Assembly | None = None,
+    ) -> Assembly:  # fmt: skip
+        """The whole problem, of the shards of all parts, the histories of all containers and the sums over the parts."""
+        counts, mass, whole = sums
+        part_of, sizes, offsets = self.part_of, self.sizes, self.offsets
+        exponents = tuple(self.context_exponent if part_of.expressed and m in part_of.companions else 1.0 for m in sizes)
+        as_phi = set(sizes) - {self.container} if self.container is not None else set()
+        as_phi = set(part_of.companions) if part_of.expressed else as_phi
+        phi_weight = np.concatenate([whole[offsets[m] : offsets[m] + size] * (m in as_phi) for m, size in sizes.items()])
+        if known:
+            counts, mass, seen = counts + known.counts, mass + known.layout.mass, seen.maximum(known.seen)
+            phi_weight = phi_weight + (0 if known.layout.phi_weight is None else known.layout.phi_weight)
+            seen.sort_indices()
+        in_phi = phi_weight if as_phi & set(sizes) else None
+        layout = Layout(tuple(sizes.values()), mass, in_phi, exponents, _is_exact(self.context))
+        return Assembly(offsets, sizes, shards, layout, history, seen, counts)
+
+    @property
+    def _in_order(self) -> bool:
+        return self.context is not None and self.context.ordered
+
+
 def assemble(
     graph: Hypergraph,
     edges: Mapping[str, float],
@@ -138,100 +312,22 @@ def assemble(
     context_exponent: float,
     known: tuple[Assembly, Roles] | None = None,
 ) -> Assembly:
-    """Lay out the table, cut the edges into shards, and collect the histories.
+    """Lay out the table, cut the edges into shards, and collect the histories: all containers are one part.
 
     known: what was assembled before, over the vocabularies of this graph, and its roles: the shards are those of the new edges,
     read in the longer histories, and all else is of both; new positions come after the known ones.
     """
-    arrays = {name: graph.to_arrays(name) for name in edges}
-    modalities = {name: one.modalities for name, one in arrays.items()}
-    expressed = container is not None and context is not None
-    plan, in_order = (context.plan(), context.ordered) if context is not None else (NO_PLAN, False)
-    part_of = known[1] if known else Roles.of(modalities, edges, *roles(graph, edges, container), expressed)
-    user, item = part_of.user, part_of.item
-    if known:
-        sizes = known[0].sizes
-    else:
-        used = {modality for members in modalities.values() for modality in members}
-        if expressed and not any(members.count(user) > 1 for members in modalities.values()):
-            used.discard(user)  # an expressed container has a row only as a member of another one's history: a friend
-        sizes = {m: len(graph.vocabulary(m)) for m in graph.vocabularies if m in used}
-    starts = np.concatenate([[0], np.cumsum(list(sizes.values()))])
-    offsets = dict(zip(sizes, starts[:-1].tolist(), strict=True))
-    n_rows, n_users = int(starts[-1]), len(graph.vocabulary(user))
+    old, part_of = known or (None, None)
+    outline = Outline.of(
+        graph, edges, container=container, context=context, length_damping=length_damping, context_exponent=context_exponent,
+        known=part_of, sizes=old.sizes if old else None,
+    )  # fmt: skip
+    part = outline.part(graph, 0, outline.n_users, old)
+    return outline.assembly(part.shards, part.history, part.seen, part.sums, old)
 
-    counts, mass, whole = np.zeros(n_rows), np.zeros(n_rows), np.zeros(n_rows)
-    positions: list[Positions] = []
-    grouped: list[Positions] = []
-    free: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {}
-    seen = sp.csr_matrix((n_users, sizes[item]), dtype=np.float32)
-    for name, tau in edges.items():
-        one = arrays[name]
-        weight = (one.weight * np.float32(tau)).astype(np.float32)
-        if expressed and set(one.modalities) == {user} and one.order == 1:
-            raise ModelError(f"edge type '{name}' holds nothing but the container '{user}': leave it out of edges=.")
-        # how popular an item is, its attributes do not say, nor the same events again
-        told = [m for m in one.modalities if m != item or name == part_of.popular]
-        counts += _totals(_rows_of(one, told, offsets), weight, n_rows)
-        if _joins(one.modalities, user, item):
-            seen = seen.maximum(_met(one, user, item, seen.shape))
-        owners, rows, others = _place(one, user if expressed else None, item, offsets)
-        if owners is None:
-            free.setdefault(rows.shape[1], []).append((rows, weight))
-            mass += _totals(rows, weight / rows.shape[1], n_rows)
-            whole += _totals(rows, weight, n_rows)
-            continue
-        times = len(owners) // len(weight)  # an edge of two friends is one of each
-        part = Positions(owners, rows, np.tile(weight, times), None if one.time is None else np.tile(one.time, times))
-        if name in part_of.in_history:
-            positions.append(part)
-        if len(others) > 1:
-            grouped.append(part)
-    new, new_time = collect_history(positions, context, n_users, n_rows)
-    new.importance = importance_of(context, graph.vocabulary(item), offsets[item], n_rows)[new.vertices]
-    history = _joined(known[0].history, new, in_order, n_rows) if known else new
-    before = np.diff(known[0].history.indptr) if known and in_order else np.zeros(n_users, np.int64)
-    # lengths in units of tau: ten times all the taus is the same problem
-    lengths = np.bincount(history.owners, history.weight, n_users) / part_of.unit
-    damping = np.where(lengths > 0, np.maximum(lengths, 1e-12) ** -length_damping, 1.0).astype(np.float32)
-    shards: list[Shard] = []
-    counted = new.weight * damping[new.owners]
-    has_pairs = any(part.rows.shape[1] == 1 for part in positions)
-    exact = isinstance(context, FoldIn) and context.exact
-    if exact and (known or grouped or free or not has_pairs):
-        raise ModelError(
-            "FoldIn(exact=True) takes edges of one kind, container x vertex, and no partial_fit: "
-            f"the edges are {listed(edges)}. Choose among them by edges=, or leave exact out."
-        )
-    if has_pairs and not in_order and not plan.passes and known is None:
-        shards.append(Pairs(history, damping, plan))
-    elif has_pairs:
-        place = np.arange(len(new.vertices)) - new.indptr[:-1][new.owners]
-        if known and not in_order:
-            place = _places(history, None, new.owners, new.vertices, None)
-        shards.append(Edges(new.indptr, new.vertices[:, None], counted, before[new.owners] + place, history, plan))
-    if has_pairs:
-        mass += _totals(new.vertices[:, None], counted, n_rows)
-    for part in grouped:
-        part = part._replace(weight=part.weight * damping[part.owners])
-        shards.append(_in_context(part, new if in_order else history, new_time, before, history, plan))
-        mass += _totals(part.rows[:, :1], part.weight, n_rows)
-        whole += _totals(part.rows, part.weight, n_rows)
-    for same_order in free.values():  # types of one order are one shard: the E-step does not tell them apart
-        rows, weight = (np.concatenate(part) for part in zip(*same_order, strict=True))
-        shards.append(Edges.symmetric(rows, weight))
-    exponents = tuple(context_exponent if expressed and m in part_of.companions else 1.0 for m in sizes)
-    as_phi = set(part_of.companions) if expressed else set(sizes) - {container} if container is not None else set()
-    phi_weight = np.concatenate([whole[offsets[m] : offsets[m] + size] * (m in as_phi) for m, size in sizes.items()])
-    if known:
-        old = known[0]
-        counts, mass, seen = counts + old.counts, mass + old.layout.mass, seen.maximum(old.seen)
-        phi_weight = phi_weight + (0 if old.layout.phi_weight is None else old.layout.phi_weight)
-    layout = Layout(tuple(sizes.values()), mass, phi_weight if as_phi & set(sizes) else None, exponents, exact)
-    if user == item:  # no one is recommended to oneself
-        seen = seen.maximum(sp.identity(n_users, np.float32, format="csr"))
-    seen.sort_indices()
-    return Assembly(offsets, sizes, shards, layout, history, seen, counts)
+
+def _is_exact(context: Context | None) -> bool:
+    return isinstance(context, FoldIn) and context.exact
 
 
 def _joined(known: History, new: History, in_order: bool, n_rows: int) -> History:
@@ -273,11 +369,13 @@ def _rows_of(one: EdgeArrays, modalities: Sequence[str], offsets: Mapping[str, i
     return np.ascontiguousarray(one.vertices[:, columns] + first, np.int32)
 
 
-def _met(one: EdgeArrays, user: str, item: str, shape: tuple[int, int]) -> sp.csr_matrix:
-    """Which items each user has met in the edges of one type, (D, I) CSR of ones."""
+def _met(one: EdgeArrays, user: str, item: str, first: int, shape: tuple[int, int]) -> sp.csr_matrix:
+    """Which items each user from `first` on has met in the edges of one type, (D, I) CSR of ones."""
     users, items = ([j for j, m in enumerate(one.modalities) if m == wanted] for wanted in (user, item))
     pairs = [one.vertices[:, [a, b]] for a in users for b in items if a != b]
-    met = np.concatenate(pairs)
+    met = np.concatenate(pairs) - np.array([first, 0], np.int32)
+    if len(pairs) > 1:  # one of two users may be in another part
+        met = met[(met[:, 0] >= 0) & (met[:, 0] < shape[0])]
     matrix = sp.csr_matrix((np.ones(len(met), np.float32), (met[:, 0], met[:, 1])), shape=shape)
     matrix.data[:] = 1
     return matrix

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from hyperrec.errors import DataError, did_you_mean, listed
 from hyperrec.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from hyperrec.store import StoredHypergraph
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,10 @@ class EdgeTable:
     @property
     def timed(self) -> bool:
         return "time" in self.frame.columns
+
+    @property
+    def n_edges(self) -> int:
+        return self.frame.height
 
 
 def as_numbers(time: pl.Series) -> np.ndarray:
@@ -71,6 +79,15 @@ class EdgeArrays:
     @property
     def order(self) -> int:
         return len(self.modalities)
+
+    def of_first(self, modality: str, first: int, stop: int) -> EdgeArrays:
+        """Of edges with several vertices of a modality, those whose first one is from first to stop."""
+        if self.modalities.count(modality) < 2:
+            return self
+        vertex = self.vertices[:, self.modalities.index(modality)]
+        here = (vertex >= first) & (vertex < stop)
+        time = None if self.time is None else self.time[here]
+        return EdgeArrays(self.modalities, self.vertices[here], self.weight[here], time)
 
 
 @dataclass(frozen=True)
@@ -172,12 +189,23 @@ class Hypergraph:
         schema = {"edges": pl.String, "rule": pl.String, "rows": pl.Int64}
         return pl.concat(counts).sort("edges", "rule") if counts else pl.DataFrame(schema=schema)
 
+    def store(self, folder: str | Path, *, container: str | None = None) -> StoredHypergraph:
+        """Write the graph as a store, which `open_store` opens and `TopicModel.fit` reads part by part; see `write_store`."""
+        from hyperrec.store import store_graph
+
+        return store_graph(self, Path(folder), container)
+
     def __repr__(self) -> str:
-        lines = ["Hypergraph"]
-        for name, table in self.edges.items():
-            shape = " x ".join(table.modalities)
-            lines.append(f"  {name}: {table.frame.height:,} edges {shape}{' (timed)' if table.timed else ''}")
-        lines.append("  " + ", ".join(f"{len(vocabulary):,} {name}" for name, vocabulary in self.vocabularies.items()))
-        for edges, rule, rows in self.rejected_counts().iter_rows():
-            lines.append(f"  rejected: {rows:,} rows of {edges}: {rule}")
-        return "\n".join(lines)
+        return described("Hypergraph", self)
+
+
+def described(title: str, graph: Hypergraph | StoredHypergraph) -> str:
+    """The edge types, vocabularies and rejected rows of a graph, for a person."""
+    lines = [title]
+    for name, table in graph.edges.items():
+        shape = " x ".join(table.modalities)
+        lines.append(f"  {name}: {table.n_edges:,} edges {shape}{' (timed)' if table.timed else ''}")
+    lines.append("  " + ", ".join(f"{len(vocabulary):,} {name}" for name, vocabulary in graph.vocabularies.items()))
+    for edges, rule, rows in graph.rejected_counts().iter_rows():
+        lines.append(f"  rejected: {rows:,} rows of {edges}: {rule}")
+    return "\n".join(lines)

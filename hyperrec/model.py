@@ -525,7 +525,7 @@ class TopicModel:
         return self._indexes[modality]
 
     def _mass(self, modality: str) -> np.ndarray:
-        """Total weight of the edges of each vertex; of a modality with regularizers of phi, or an exact FoldIn, what it made of it."""
+        """Total weight of the edges of each vertex; of a modality with regularizers of phi, or of an exact FoldIn, that in phi."""
         in_phi = self._has_rows(modality) and not (self.context is None and modality == self.container)
         changed = self.layout.gradient or any(one.modality == modality for one in self.regularizers)
         if self.state.weight is not None and in_phi and changed:
