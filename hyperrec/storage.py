@@ -6,23 +6,25 @@ import hashlib
 import json
 import os
 import shutil
+import struct
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import polars as pl
 import scipy.sparse as sp
 from polars.exceptions import PolarsError
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
-from hyperrec.errors import ModelError, listed
+from hyperrec.errors import HyperrecError, ModelError, listed
 from hyperrec.topics import regularizers
 from hyperrec.topics.contexts import from_json
 from hyperrec.topics.shards import History
 from hyperrec.topics.state import Layout, State
+from hyperrec.topics.stored import mapped
 from hyperrec.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -33,35 +35,57 @@ FORMAT = "hyperrec-model"
 VERSION = 1
 SPARSE = 0.25  # share of entries that are not zero, below which tables are saved by their rows
 HISTORY = ("indptr", "vertices", "weight", "importance", "starts")
+DTYPES = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "uint32": "U32", "bool": "BOOL"}
+NAMES = {short: name for name, short in DTYPES.items()}
+PIECE = 2**22  # entries of an array that are written at once
+MAPPED_FROM = 2**28  # bytes
 PARAMETERS = ("n_topics", "container", "edges", "seed", "n_passes", "tolerance", "over_relaxation", "length_damping",
               "context_exponent", "drop_below")  # fmt: skip
 
 
-def save(model: TopicModel, folder: Path) -> Path:
-    """Write beside the target first and rename when all of it is on disk: a full disk or an error leaves what was there.
+class Kind(NamedTuple):
+    """What a folder holds, as messages call it; the error for one that is wrong; names of its files. Raises where it is none."""
 
-    A process that is killed between the two renames leaves the old model whole, in `.NAME-*/old` beside the target.
+    what: str
+    error: type[HyperrecError]
+    files: Callable[[Path], set[str]]
+
+
+def save(model: TopicModel, folder: Path) -> Path:
+    """Write the model to a folder, whole or not at all.
 
     Raises
     ------
     ModelError : the target holds anything but a model, or the disk refuses.
     """
-    check_target(folder)
+    return replace_folder(folder, lambda new: _write(model, new), MODEL)
+
+
+def replace_folder(folder: Path, write: Callable[[Path], None], kind: Kind) -> Path:
+    """Write beside the target first and rename when all of it is on disk: a full disk or an error leaves what was there.
+
+    A process that is killed between the two renames leaves the old folder whole, in `.NAME-*/old` beside the target.
+    """
+    check_target(folder, kind)
     target = Path(os.path.realpath(folder))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     except OSError as error:
-        raise ModelError(f"cannot write to {folder.parent}: {_reason(error)}. Choose another folder.") from error
+        raise kind.error(f"cannot write to {folder.parent}: {_reason(error)}. Choose another folder.") from error
     new, old = draft / "new", draft / "old"
     try:
         new.mkdir()  # open to whom the umask says, as the draft is not
-        _write(model, new)
+        write(new)
+        for path in new.rglob("*"):
+            if path.is_file():
+                with path.open("rb+") as file:
+                    os.fsync(file.fileno())
         if target.exists():
             os.rename(target, old)
         os.rename(new, target)
-    except (OSError, SafetensorError, PolarsError) as error:
-        raise ModelError(f"cannot save the model to {folder}: {_reason(error)}. Nothing was changed there.") from error
+    except (OSError, PolarsError) as error:
+        raise kind.error(f"cannot save the {kind.what} to {folder}: {_reason(error)}. Nothing was changed there.") from error
     finally:
         if old.exists() and not target.exists():
             os.rename(old, target)
@@ -69,26 +93,27 @@ def save(model: TopicModel, folder: Path) -> Path:
     return folder
 
 
-def check_target(folder: Path) -> None:
-    """A model may be replaced, anything else is left alone. Raises ModelError where `save` would."""
+def check_target(folder: Path, kind: Kind | None = None) -> None:
+    """A model (or what kind says) may be replaced, anything else is left alone. Raises its error where `save` would."""
+    kind = kind or MODEL
     if not folder.exists():
         above = next((one for one in Path(os.path.abspath(folder)).parents if one.exists()), Path("/"))
         if not (above.is_dir() and os.access(above, os.W_OK)):
-            raise ModelError(f"cannot write to {above}: it is no folder that can be written to. Choose another folder.")
+            raise kind.error(f"cannot write to {above}: it is no folder that can be written to. Choose another folder.")
         return
     if not folder.is_dir():
-        raise ModelError(f"{folder} is a file: it is left alone. Choose another folder.")
+        raise kind.error(f"{folder} is a file: it is left alone. Choose another folder.")
     try:
-        replaced = {"config.json", *_read_config(folder)["sha256"]}
-    except ModelError:
+        replaced = kind.files(folder)
+    except HyperrecError:
         replaced = set()
     try:
         foreign = sorted(path.name for path in folder.iterdir() if path.name not in replaced)
     except OSError as error:
-        raise ModelError(f"cannot write to {folder}: {_reason(error)}. Choose another folder.") from error
+        raise kind.error(f"cannot write to {folder}: {_reason(error)}. Choose another folder.") from error
     if foreign:
-        raise ModelError(
-            f"{folder} exists and holds what is not of a hyperrec model ({listed(foreign, most=3)}): it is left alone. "
+        raise kind.error(
+            f"{folder} exists and holds what is not of a hyperrec {kind.what} ({listed(foreign, most=3)}): it is left alone. "
             "Choose another folder, or empty this one."
         )
 
@@ -110,8 +135,8 @@ def _write(model: TopicModel, folder: Path) -> None:
         arrays["n_vt"] = model.n_vt
     arrays |= {f"history.{name}": getattr(model.histories, name) for name in HISTORY}
     seen = model.seen
-    arrays |= {"seen.indptr": seen.indptr.astype(np.int64), "seen.indices": seen.indices.astype(np.int32), "seen.data": seen.data}
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, folder / "arrays.safetensors")
+    arrays |= {"seen.indptr": seen.indptr.astype(np.int64), "seen.indices": seen.indices, "seen.data": seen.data}
+    write_arrays(folder / "arrays.safetensors", arrays)
     files = ["arrays.safetensors"]
     modalities = list(model.vocabularies)
     for number, modality in enumerate(modalities):
@@ -144,9 +169,6 @@ def _write(model: TopicModel, folder: Path) -> None:
     }
     config["config_sha256"] = _config_digest(config)
     (folder / "config.json").write_text(json.dumps(config, indent=1, default=float), "utf-8")
-    for path in folder.iterdir():
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
 
 
 def _tables(state: State) -> dict[str, np.ndarray]:
@@ -185,7 +207,7 @@ def load(folder: Path) -> TopicModel:
     try:
         regularized = [regularizers.from_json(one) for one in config["regularizers"]]
         model = TopicModel(**config["parameters"], context=from_json(config["context"]), regularizers=regularized)
-        arrays = _read(folder / "arrays.safetensors", load_file)
+        arrays = _read(folder / "arrays.safetensors", read_arrays)
         model.state = _state(arrays, model.n_topics)
         model.n_vt = arrays.get("n_vt")
         model.counts, model.n_v, model.weight = arrays["counts"], arrays["n_v"], float(config["weight"])
@@ -240,6 +262,38 @@ def _read(path: Path, reader: Callable[[Path], T]) -> T:
         raise ModelError(f"{path} cannot be read: {_reason(error)}. Save or copy the model again.") from error
 
 
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """A safetensors file, a piece of an array after the other: the library would make a copy of them all."""
+    ordered = sorted(arrays.items(), key=lambda item: -item[1].itemsize)  # so that each begins at a multiple of its item size
+    header: dict[str, Any] = {}
+    end = 0
+    for name, array in ordered:
+        header[name] = {"dtype": DTYPES[array.dtype.name], "shape": array.shape, "data_offsets": [end, end := end + array.nbytes]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for _, array in ordered:
+            flat = array if array.ndim == 1 else np.ascontiguousarray(array).ravel()
+            for start in range(0, len(flat), PIECE):
+                np.ascontiguousarray(flat[start : start + PIECE]).tofile(file)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file; of a large one, histories and seen items are mapped, and read for whom they are asked."""
+    if path.stat().st_size <= MAPPED_FROM:
+        return dict(load_file(path))
+    with path.open("rb") as file:
+        (size,) = struct.unpack("<Q", file.read(8))
+        header = json.loads(file.read(size))
+    arrays = {}
+    for name, one in header.items():
+        dtype, (start, end) = np.dtype(NAMES[one["dtype"]]), one["data_offsets"]
+        array = mapped(path, dtype, 8 + size + start, (end - start) // dtype.itemsize).reshape(one["shape"])
+        arrays[name] = array if name.partition(".")[0] in ("history", "seen") else array.copy()
+    return arrays
+
+
 def _table(path: Path) -> pl.DataFrame:
     return pl.read_parquet(path.read_bytes())  # a path would be taken for a glob
 
@@ -258,3 +312,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error).strip().partition("\n")[0].rstrip(".")
+
+
+MODEL = Kind("model", ModelError, lambda folder: {"config.json", *_read_config(folder)["sha256"]})

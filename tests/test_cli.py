@@ -347,7 +347,7 @@ def test_a_full_disk(place: Path, refused: Callable[..., str], monkeypatch: pyte
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(storage, "save_file", full)
+    monkeypatch.setattr(storage, "write_arrays", full)
     line = refused("fit", "own.toml", ".", "--topics", "2", "--passes", "1", "--out", "model")
     assert line == "cannot save the model to model: No space left on device. Nothing was changed there."
 

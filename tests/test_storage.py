@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from safetensors import SafetensorError
 
 import hyperrec as hr
 from hyperrec import storage
@@ -374,8 +373,7 @@ FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 @pytest.mark.parametrize(
     ("owner", "name", "error"),
     [
-        (storage, "save_file", FULL),
-        (storage, "save_file", SafetensorError("I/O error: No space left on device (os error 28)")),
+        (storage, "write_arrays", FULL),
         (pl.DataFrame, "write_parquet", FULL),
         (pl.DataFrame, "write_parquet", pl.exceptions.ComputeError("No space left on device\nmore")),
         (storage.os, "fsync", FULL),
@@ -426,7 +424,8 @@ except ModelError as error:
     done = subprocess.run([sys.executable, "-c", script, str(saved), large], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"cannot save the model to {saved}: ")
-    assert done.stdout.endswith("File too large (os error 27). Nothing was changed there.\n")
+    assert done.stdout.endswith("Nothing was changed there.\n")
+    assert "File too large" in done.stdout
     assert content(saved.parent) == before
     assert os.listdir(saved.parent) == ["shop"]
     assert hr.load(saved).n_topics == 4
@@ -470,7 +469,7 @@ def test_an_old_model_that_cannot_be_put_back_is_kept(
 
 
 @pytest.mark.parametrize("over", [True, False], ids=["over a model", "new"])
-@pytest.mark.parametrize("at", ["save_file", "_digest", "rename"])
+@pytest.mark.parametrize("at", ["write_arrays", "_digest", "rename"])
 def test_ctrl_c_leaves_what_was_there(
     at: str, over: bool, saved: Path, labelled: hr.TopicModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import scipy.sparse as sp
@@ -218,7 +219,16 @@ class Edges:
         return statistics.scored(scores)
 
 
-Shard = Pairs | Edges
+class Shard(Protocol):
+    """What `em.py` knows of a shard; one in a file is another (stored.py). history: where the initial state is drawn from."""
+
+    @property
+    def history(self) -> History: ...
+
+    @property
+    def n_contexts(self) -> int: ...
+
+    def expected_counts(self, state: State) -> Statistics: ...
 
 
 def _bounds(indptr: np.ndarray, n_vertices: int, n_topics: int) -> np.ndarray:
