@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hyperrec.model import TopicModel, load
     from hyperrec.schema import LogSchema
     from hyperrec.splits import split
+    from hyperrec.store import StoredHypergraph, open_store, write_store
     from hyperrec.topics import scores
     from hyperrec.topics.contexts import FoldIn, Mean, Mixture, Recency, TwoSided, Window
     from hyperrec.topics.regularizers import Decorrelate, Smooth
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "DataError", "Decorrelate", "FoldIn", "Hypergraph", "HyperrecError", "LogSchema", "Mean", "Mixture", "ModelError", "Recency",
-    "SchemaError", "Smooth", "TopicModel", "TwoSided", "Window", "evaluate", "load", "maximize_on_simplices", "read_logs", "scores",
-    "split",
+    "SchemaError", "Smooth", "StoredHypergraph", "TopicModel", "TwoSided", "Window", "evaluate", "load", "maximize_on_simplices",
+    "open_store", "read_logs", "scores", "split", "write_store",
 ]  # fmt: skip
 
 _MODULES = {
@@ -39,6 +40,7 @@ _MODULES = {
     "model": ("TopicModel", "load"),
     "schema": ("LogSchema",),
     "splits": ("split",),
+    "store": ("StoredHypergraph", "open_store", "write_store"),
     "topics.contexts": ("FoldIn", "Mean", "Mixture", "Recency", "TwoSided", "Window"),
     "topics.regularizers": ("Decorrelate", "Smooth"),
     "topics.simplex": ("maximize_on_simplices",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 import polars as pl
@@ -19,9 +19,17 @@ from hyperrec.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from hyperrec.store import StoredHypergraph
-    from hyperrec.topics.stored import StoredShard
 
 NO_TIME = np.iinfo(np.int64).min
+
+
+class Settings(TypedDict):
+    """The settings of a model that the assembly depends on."""
+
+    container: str | None
+    context: Context | None
+    length_damping: float
+    context_exponent: float
 
 
 class Positions(NamedTuple):
@@ -50,7 +58,7 @@ class Assembly:
 
     offsets: dict[str, int]
     sizes: dict[str, int]
-    shards: Sequence[Shard | StoredShard]
+    shards: Sequence[Shard]
     layout: Layout
     history: History
     seen: sp.csr_matrix
@@ -143,7 +151,7 @@ class Part(NamedTuple):
     """What the edges of some containers come to: shards of them, the histories and seen items of these containers, and
     sums (3, V) float64 that add up over the parts: counts as in `Assembly`, mass and whole weight of the edges as in `Layout`."""
 
-    shards: list[Shard]
+    shards: list[Pairs | Edges]
     history: History
     seen: sp.csr_matrix
     sums: np.ndarray
@@ -160,27 +168,24 @@ class Outline:
     sizes: dict[str, int]
     edges: Mapping[str, float]
     part_of: Roles
+    importance: np.ndarray
+    n_users: int
     container: str | None
     context: Context | None
     length_damping: float
     context_exponent: float
-    importance: np.ndarray
-    n_users: int
 
     @classmethod
     def of(
         cls,
         graph: Hypergraph | StoredHypergraph,
         edges: Mapping[str, float],
-        *,
-        container: str | None,
-        context: Context | None,
-        length_damping: float,
-        context_exponent: float,
         known: Roles | None = None,
         sizes: dict[str, int] | None = None,
+        **settings: Unpack[Settings],
     ) -> Outline:
         """known, sizes: the roles and the table of a model that goes on with new edges."""
+        container, context = settings["container"], settings["context"]
         modalities = {name: graph.edges[name].modalities for name in edges}
         expressed = container is not None and context is not None
         part_of = known or Roles.of(modalities, edges, *roles(graph, edges, container), expressed)
@@ -198,10 +203,7 @@ class Outline:
         starts = np.concatenate([[0], np.cumsum(list(sizes.values()))])
         offsets = dict(zip(sizes, starts[:-1].tolist(), strict=True))
         factor = importance_of(context, graph.vocabulary(part_of.item), offsets[part_of.item], int(starts[-1]))
-        return cls(
-            offsets, sizes, edges, part_of, container, context, length_damping, context_exponent, factor,
-            len(graph.vocabulary(part_of.user)),
-        )  # fmt: skip
+        return cls(offsets, sizes, edges, part_of, factor, len(graph.vocabulary(part_of.user)), **settings)
 
     def part(self, graph: Hypergraph, first: int, stop: int, known: Assembly | None = None) -> Part:
         """The part of the containers first to stop: their edges are all in the graph, and an edge of two of them, one of which is
@@ -253,7 +255,7 @@ class Outline:
         # lengths in units of tau: ten times all the taus is the same problem
         lengths = np.bincount(history.owners, history.weight, n_users) / part_of.unit
         damping = np.where(lengths > 0, np.maximum(lengths, 1e-12) ** -self.length_damping, 1.0).astype(np.float32)
-        shards: list[Shard] = []
+        shards: list[Pairs | Edges] = []
         counted = new.weight * damping[new.owners]
         has_pairs = any(part.rows.shape[1] == 1 for part in positions)
         if has_pairs and not in_order and not plan.passes and known is None:
@@ -279,7 +281,7 @@ class Outline:
         return Part(shards, history, seen, sums)
 
     def assembly(
-        self, shards: Sequence[Shard | StoredShard], history: History, seen: sp.csr_matrix, sums: np.ndarray,
+        self, shards: Sequence[Shard], history: History, seen: sp.csr_matrix, sums: np.ndarray,
         known: Assembly | None = None,
     ) -> Assembly:  # fmt: skip
         """The whole problem, of the shards of all parts, the histories of all containers and the sums over the parts."""
@@ -306,11 +308,8 @@ def assemble(
     graph: Hypergraph,
     edges: Mapping[str, float],
     *,
-    container: str | None,
-    context: Context | None,
-    length_damping: float,
-    context_exponent: float,
     known: tuple[Assembly, Roles] | None = None,
+    **settings: Unpack[Settings],
 ) -> Assembly:
     """Lay out the table, cut the edges into shards, and collect the histories: all containers are one part.
 
@@ -318,10 +317,7 @@ def assemble(
     read in the longer histories, and all else is of both; new positions come after the known ones.
     """
     old, part_of = known or (None, None)
-    outline = Outline.of(
-        graph, edges, container=container, context=context, length_damping=length_damping, context_exponent=context_exponent,
-        known=part_of, sizes=old.sizes if old else None,
-    )  # fmt: skip
+    outline = Outline.of(graph, edges, part_of, old.sizes if old else None, **settings)
     part = outline.part(graph, 0, outline.n_users, old)
     return outline.assembly(part.shards, part.history, part.seen, part.sums, old)
 

@@ -19,7 +19,9 @@ from hyperrec.topics.em import Progress
 from hyperrec.topics.shards import History
 from hyperrec.topics.state import State
 from hyperrec.topics.statistics import Statistics
+from hyperrec.topics.stored import StoredShard
 
+PIECE = 2**22  # entries of an array
 FORMAT = "hyperrec-checkpoint-1"
 
 
@@ -131,13 +133,17 @@ def digest(*values: object) -> str:
 def _add(total: Any, value: object) -> None:
     if isinstance(value, np.ndarray):
         total.update(f"{value.dtype.str}{value.shape}".encode())
-        total.update(np.ascontiguousarray(value).data)
+        flat = value if value.ndim == 1 else np.ascontiguousarray(value).ravel()
+        for start in range(0, len(flat), PIECE):  # what is mapped from a file, or constant, need not be in memory at once
+            total.update(np.ascontiguousarray(flat[start : start + PIECE]).data)
     elif isinstance(value, (list, tuple)):
         total.update(f"[{len(value)}".encode())
         for one in value:
             _add(total, one)
     elif isinstance(value, Mapping):
         _add(total, list(value.items()))
+    elif isinstance(value, StoredShard):
+        _add(total, [value.kind.__name__, value.plan, value.file.read()])
     elif is_dataclass(value):
         _add(total, [type(value).__name__, *(getattr(value, one.name) for one in fields(value))])
     elif isinstance(value, History):

@@ -61,9 +61,31 @@ def demo(*, out: Path = Path("hyperrec-demo")) -> None:
 
 
 @app.command
+def store(schema: str, source: Path, *, out: Path = Path("hyperrec-store"), container: str | None = None) -> None:
+    """Make a store of a log larger than memory: what fit reads part by part.
+
+    Parameters
+    ----------
+    schema
+        A schema by name or path.
+    source
+        The folder or file of the log.
+    out
+        The folder of the store; a store that is there is replaced.
+    container
+        The modality whose histories stay together; by default "user", or else the first of the first edge type.
+    """
+    import hyperrec as hr
+
+    made = hr.write_store(schema, source, out, container=container)
+    print(made, file=sys.stderr)
+    print(out)
+
+
+@app.command
 def fit(
     schema: str,
-    source: Path,
+    source: Path | None = None,
     *,
     out: Path = Path("hyperrec-model"),
     topics: Whole = 200,
@@ -73,12 +95,12 @@ def fit(
     seed: Whole = 0,
     checkpoint: Path | None = None,
 ) -> None:
-    """Fit a model to a log.
+    """Fit a model to a log, or to a store.
 
     Parameters
     ----------
     schema
-        A schema by name or path.
+        A schema by name or path; or, without a source, the folder of a store.
     source
         The folder or file of the log.
     out
@@ -88,7 +110,7 @@ def fit(
     passes
         Passes of EM at most.
     container
-        The modality that owns histories; by default "user", or else the first of the first edge type.
+        The modality that owns histories; by default that of the store, "user", or the first of the first edge type.
     checkpoint
         A folder to write the state of the fit to: the same command goes on from there when it was killed. Delete it afterwards.
     """
@@ -99,8 +121,11 @@ def fit(
     if checkpoint is not None and out.resolve() in (checkpoint.resolve(), *checkpoint.resolve().parents):
         raise DataError(f"--checkpoint {checkpoint} lies in the folder of the model, --out {out}: choose another one.")
     edges = _weights(edge)
-    graph = hr.read_logs(schema, source)
-    container = container or ("user" if "user" in graph.modalities else next(iter(graph.edges.values())).modalities[0])
+    graph: hr.StoredHypergraph | hr.Hypergraph = hr.open_store(schema) if source is None else hr.read_logs(schema, source)
+    if isinstance(graph, hr.StoredHypergraph):
+        container = container or graph.container
+    else:
+        container = container or ("user" if "user" in graph.modalities else next(iter(graph.edges.values())).modalities[0])
     print(graph, file=sys.stderr)
     model = hr.TopicModel(topics, container, edges=edges, n_passes=passes, seed=seed)
     model.fit(graph, progress=True, checkpoint=checkpoint)

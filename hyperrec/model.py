@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
-from hyperrec.assembly import Assembly, Positions, Roles, assemble, check_edges, collect_history, importance_of, roles
+from hyperrec.assembly import Assembly, Positions, Roles, Settings, assemble, check_edges, collect_history, importance_of, roles
 from hyperrec.checkpoint import Checkpoint
 from hyperrec.errors import DataError, ModelError, did_you_mean, listed
 from hyperrec.explain import Explanation, explain, named_rows, normalized
@@ -23,6 +23,8 @@ from hyperrec.index import EXACT_UP_TO, SAMPLE, Index
 from hyperrec.logs import as_frame
 from hyperrec.logs.vertices import as_times
 from hyperrec.storage import PARAMETERS
+from hyperrec.store import StoredHypergraph
+from hyperrec.streaming import assemble_stored, scratch_folder
 from hyperrec.topics import em, reading
 from hyperrec.topics.contexts import Background, Context, Mean
 from hyperrec.topics.regularizers import Regularization, Regularizer, checked
@@ -31,6 +33,7 @@ from hyperrec.topics.state import phi_of
 from hyperrec.vocabulary import Vocabulary
 
 SILENT = 1e-3  # of its share, which a topic must have of a modality to be told
+TAKEN = 2**16  # histories that are read at once
 UNSEEN_ITEM = 0.1  # pseudo-count that lets an item without events be ranked by its attributes
 
 
@@ -121,12 +124,23 @@ class TopicModel:
         """How histories are read; those of new users also where containers have vectors of their own."""
         return self.context or Mean()
 
+    @property
+    def _settings(self) -> Settings:
+        return {
+            "container": self.container, "context": self.context, "length_damping": self.length_damping,
+            "context_exponent": self.context_exponent,
+        }  # fmt: skip
+
     # ------------------------------------------------------------------------------------------------ fitting
 
     def fit(
         self, graph: Any, *, progress: bool | None = None, checkpoint: str | Path | None = None, every: int = 5
     ) -> TopicModel:
         """Fit to a Hypergraph, to {edge type: frame}, or to one frame (edge type 'edges').
+
+        A StoredHypergraph (`open_store`) is read part by part: memory holds the tables (V, T) and one part of the edges; what the
+        passes read is laid out in files beside the store meanwhile. Afterwards the histories are mapped from disk, and read for
+        those users who are asked about.
 
         progress : a bar on stderr with the log-likelihood of each pass; by default when stderr is a terminal.
         checkpoint : a folder to write the state of the fit to, `every` so many passes and at its end. A fit that was killed goes
@@ -138,22 +152,33 @@ class TopicModel:
         ModelError : the parameters do not fit the graph; the checkpoint is of another fit, damaged, or cannot be written.
         DataError : a frame is wrong.
         """
+        _check_number("every", every, 1, whole=True)
+        graph = graph if isinstance(graph, StoredHypergraph) else _as_graph(graph)
+        edges = check_edges(graph, self.edges, self.container)
+        kept = Path(checkpoint) if checkpoint is not None else None
+        if isinstance(graph, StoredHypergraph):
+            with scratch_folder(graph) as scratch:
+                return self._fit(assemble_stored(graph, edges, scratch, **self._settings), graph, edges, progress, kept, every)
+        return self._fit(assemble(graph, edges, **self._settings), graph, edges, progress, kept, every)
+
+    def _fit(
+        self,
+        assembly: Assembly,
+        graph: Hypergraph | StoredHypergraph,
+        edges: dict[str, float],
+        progress: bool | None,
+        checkpoint: Path | None,
+        every: int,
+    ) -> TopicModel:
         from tqdm import tqdm
 
-        _check_number("every", every, 1, whole=True)
-        graph = _as_graph(graph)
-        edges = check_edges(graph, self.edges, self.container)
-        assembly = assemble(
-            graph, edges, container=self.container, context=self.context, length_damping=self.length_damping,
-            context_exponent=self.context_exponent,
-        )  # fmt: skip
         regularize = self._regularization(assembly)
         n_vertices = sum(assembly.sizes.values())
         if self.n_topics > n_vertices:
             raise ModelError(f"n_topics is {self.n_topics}, but the edges have {n_vertices} vertices only: ask for fewer topics.")
         kept = None
         if checkpoint is not None:
-            kept = Checkpoint.of(Path(checkpoint), self._problem(edges), [assembly.shards, assembly.layout])
+            kept = Checkpoint.of(checkpoint, self._problem(edges), [assembly.shards, assembly.layout])
         start = kept.read() if kept else None
         known = len(start.history) if start else 0
         show = sys.stderr.isatty() if progress is None else progress
@@ -208,10 +233,7 @@ class TopicModel:
         graph = graph.over({m: extended(one, graph.vocabularies.get(m)) for m, one in self.vocabularies.items()}, self.labels)
         part_of = Roles.of(self.edge_modalities, self.fitted_edges, self.user_modality, self.item_modality, self.expressed)
         old, assembly = grown(self, graph)
-        assembly = assemble(
-            graph, edges, container=self.container, context=self.context, length_damping=self.length_damping,
-            context_exponent=self.context_exponent, known=(assembly, part_of),
-        )  # fmt: skip
+        assembly = assemble(graph, edges, **self._settings, known=(assembly, part_of))
         fit = em.update(
             old, assembly.shards, assembly.layout, n_passes=n_passes, keep=keep, gain=gain, drop_below=self.drop_below,
             regularize=self._regularization(assembly),
@@ -233,7 +255,7 @@ class TopicModel:
         theta = self.container if self.context is None else None
         return Regularization.of(checked(self.regularizers, self.n_topics), assembly.offsets, assembly.sizes, theta)
 
-    def _take(self, fit: em.Fit, assembly: Assembly, graph: Hypergraph) -> None:
+    def _take(self, fit: em.Fit, assembly: Assembly, graph: Hypergraph | StoredHypergraph) -> None:
         """Hold the result of a fit."""
         self.vocabularies: dict[str, Vocabulary] = {
             m: graph.vocabulary(m) for m in dict.fromkeys([*assembly.sizes, self.user_modality])
@@ -550,7 +572,8 @@ class TopicModel:
         if self._has_rows(self.user_modality):
             start = self.offsets[self.user_modality]
             return np.asarray(self.state.lift[start + rows])
-        return self._history_lifts(self.histories.take(rows))
+        pieces = np.split(rows, range(TAKEN, len(rows), TAKEN))  # histories may be on disk, and larger than memory
+        return np.concatenate([self._history_lifts(self.histories.take(piece)) for piece in pieces])
 
     def _context_lift(self, given: Mapping[str, Any] | None) -> np.ndarray:
         """Product of the lifts of the context's vertices, (T,); ones without a context."""
@@ -691,4 +714,6 @@ def _as_frame(frame: Any) -> pl.DataFrame:
 def _as_graph(data: Any) -> Hypergraph:
     if isinstance(data, Hypergraph):
         return data
+    if isinstance(data, StoredHypergraph):
+        return data.read()
     return Hypergraph.from_frames(**data) if isinstance(data, Mapping) else Hypergraph.from_frames(edges=data)

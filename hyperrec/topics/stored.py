@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hyperrec.topics.contexts import NO_PLAN, Plan
+from hyperrec.topics.contexts import Plan
 from hyperrec.topics.shards import Blocks, Edges, History, Pairs
 from hyperrec.topics.state import State
 from hyperrec.topics.statistics import Statistics
@@ -72,11 +72,11 @@ class StoredShard:
 
     @classmethod
     def write(cls, path: Path, shard: Pairs | Edges) -> StoredShard:
-        if isinstance(shard, Pairs):  # in `Mean` neither importance nor starts count
+        if isinstance(shard, Pairs):  # neither importance nor starts count there
             arrays = {name: getattr(shard.history, name) for name in POSITIONS[:3]} | {"damping": shard.damping}
             arrays |= {one.name: getattr(shard.blocks, one.name) for one in fields(Blocks) if one.name != "weight"}
             arrays["turned_weight"] = shard.blocks.weight
-            return cls(ArrayFile.write(path, arrays), Pairs, NO_PLAN, shard.n_contexts)
+            return cls(ArrayFile.write(path, arrays), Pairs, shard.plan, shard.n_contexts)
         arrays = {f"history.{name}": getattr(shard.history, name) for name in POSITIONS}
         arrays |= {name: getattr(shard, name) for name in ("indptr", "vertices", "weight", "place")}
         return cls(ArrayFile.write(path, arrays), Edges, shard.plan, shard.n_contexts)
@@ -90,7 +90,7 @@ class StoredShard:
         n = len(arrays["vertices"])
         own = {name: arrays.pop(name) for name in POSITIONS[:3]}
         history = History(**own, importance=constant(1, np.float32, n), starts=constant(False, np.bool_, n))
-        shard = Pairs(history, arrays.pop("damping"))
+        shard = Pairs(history, arrays.pop("damping"), self.plan)
         shard.__dict__["blocks"] = Blocks(weight=arrays.pop("turned_weight"), **arrays)  # what cached_property would make anew
         return shard
 
