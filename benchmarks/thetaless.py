@@ -75,7 +75,8 @@ def main() -> None:
     note = (
         f"{machine()}; NIPS, {train.shape[0]:,} documents and {held_out.shape[0]} held out, {train.shape[1]:,} words, "
         f"T = {args.topics}, {args.passes} passes at most, mean ± standard deviation over {args.seeds} seeds; "
-        f"zeros: below {ZERO:g}; distinctness: mean Hellinger distance of two topics; coherence of ten words a topic, over the train documents."
+        f"zeros: below {ZERO:g}; distinctness: mean Hellinger distance of two topics; coherence of ten words a topic, over the "
+        "train documents."
     )
     write("thetaless", header, rows, note)
 
