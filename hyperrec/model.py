@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
-from hyperrec.assembly import Assembly, Positions, Roles, Settings, assemble, check_edges, collect_history, importance_of, roles
+from hyperrec.assembly import Assembly, Positions, Settings, assemble, collect_history, importance_of
 from hyperrec.checkpoint import Checkpoint
 from hyperrec.errors import DataError, ModelError, did_you_mean, listed
 from hyperrec.explain import Explanation, explain, named_rows, normalized
@@ -22,6 +22,7 @@ from hyperrec.hypergraph import Hypergraph, as_numbers, vertex_columns
 from hyperrec.index import EXACT_UP_TO, SAMPLE, Index
 from hyperrec.logs import as_frame
 from hyperrec.logs.vertices import as_times
+from hyperrec.roles import Roles, check_edges, roles
 from hyperrec.storage import PARAMETERS
 from hyperrec.store import StoredHypergraph
 from hyperrec.streaming import assemble_stored, scratch_folder

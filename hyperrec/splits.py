@@ -36,6 +36,8 @@ def split(
     DataError : unknown edge type or rule, edges of one vertex, a fraction outside (0, 1), no times where they are needed, an
         empty side.
     """
+    if not isinstance(graph, Hypergraph):
+        raise DataError(f"split takes a Hypergraph in memory, such as store.read(); got {type(graph).__name__}.")
     table = graph.edge_table(edge_type)
     if table.order < 2:
         raise DataError(f"edge type '{edge_type}' joins no users to items: it has one vertex.")

@@ -15,8 +15,9 @@ from typing import Unpack
 import numpy as np
 import scipy.sparse as sp
 
-from hyperrec.assembly import Assembly, Outline, Settings, roles
+from hyperrec.assembly import Assembly, Outline, Settings
 from hyperrec.errors import ModelError
+from hyperrec.roles import roles
 from hyperrec.store import StoredHypergraph
 from hyperrec.topics.contexts import Ordered
 from hyperrec.topics.shards import History, Pairs

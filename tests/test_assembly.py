@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 import hyperrec as hr
-from hyperrec.assembly import Assembly, assemble, check_edges, roles
+from hyperrec.assembly import Assembly, assemble
+from hyperrec.roles import check_edges, roles
 from hyperrec.topics.shards import Edges, Pairs
 
 BOUGHT = pl.DataFrame({"user": ["ann", "ann", "bob", "ann"], "item": ["tea", "jam", "tea", "tea"], "weight": [1.0, 2.0, 3.0, 4.0]})

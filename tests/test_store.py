@@ -190,6 +190,14 @@ def test_what_is_no_store(stored: Path, tmp_path: Path) -> None:
     assert "takes the folder of a store; got 3" in refused(lambda: hr.open_store(3))  # type: ignore[arg-type]
 
 
+def test_a_split_is_made_in_memory(stored: Path) -> None:
+    store = hr.open_store(stored)
+    message = refused(lambda: hr.split(store, "watched"))  # type: ignore[arg-type]
+    assert message == "split takes a Hypergraph in memory, such as store.read(); got StoredHypergraph."
+    train, test = hr.split(store.read(), "watched")
+    assert train.edges["watched"].n_edges + test.edges["watched"].n_edges == store.edges["watched"].n_edges
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [({"format": "else"}, "expected format 'hyperrec-store'"), ({"version": 9}, "version 9; this hyperrec reads 1"),

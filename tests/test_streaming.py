@@ -19,7 +19,8 @@ from strategies import edges_and_states, edges_in_context_and_states, pairs_and_
 import hyperrec as hr
 from hyperrec import storage, streaming
 from hyperrec import store as stores
-from hyperrec.assembly import Assembly, Settings, assemble, check_edges
+from hyperrec.assembly import Assembly, Settings, assemble
+from hyperrec.roles import check_edges
 from hyperrec.streaming import assemble_stored
 from hyperrec.topics.shards import Edges, Pairs
 from hyperrec.topics.state import State
