@@ -24,7 +24,7 @@ from hyperrec.topics import regularizers
 from hyperrec.topics.contexts import from_json
 from hyperrec.topics.shards import History
 from hyperrec.topics.state import Layout, State
-from hyperrec.topics.stored import mapped
+from hyperrec.topics.stored import let_go, mapped
 from hyperrec.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -277,6 +277,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
             flat = array if array.ndim == 1 else np.ascontiguousarray(array).ravel()
             for start in range(0, len(flat), PIECE):
                 np.ascontiguousarray(flat[start : start + PIECE]).tofile(file)
+                let_go(flat)
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,7 @@ from hyperrec.streaming import assemble_stored
 from hyperrec.topics.shards import Edges, Pairs
 from hyperrec.topics.state import State
 from hyperrec.topics.statistics import Statistics
-from hyperrec.topics.stored import StoredShard
+from hyperrec.topics.stored import StoredShard, mapped
 
 FORMS: dict[str, dict[str, Any]] = {
     "mean": {},
@@ -143,6 +144,29 @@ def is_mapped(array: np.ndarray) -> bool:
     while array is not None and not isinstance(array, np.memmap):
         array = array.base  # type: ignore[assignment]
     return array is not None
+
+
+def test_what_was_read_of_a_map_is_let_go(tmp_path: Path) -> None:
+    """A saved map is as it was, and its pages are no longer resident; arrays that may have been written to are left alone."""
+    n = 2**23
+    for name in ("a", "b"):
+        np.arange(n, dtype=np.int64).tofile(tmp_path / name)
+    kept, written = mapped(tmp_path / "a", np.dtype(np.int64)), mapped(tmp_path / "b", np.dtype(np.int64), mode="c")
+    written[3] = 7
+    assert written.sum() == kept.sum() + 4
+    before = resident()
+    storage.write_arrays(tmp_path / "both", {"kept": kept, "written": written})
+    assert resident() < before - 6 * n or not hasattr(mmap, "MADV_DONTNEED") or not before
+    assert written[3] == 7
+    found = safetensors.numpy.load_file(tmp_path / "both")
+    np.testing.assert_array_equal(found["kept"], np.arange(n))
+    np.testing.assert_array_equal(found["written"], written)
+
+
+def resident() -> int:
+    """Bytes of this process in memory; 0 where the system does not tell."""
+    told = Path("/proc/self/statm")
+    return int(told.read_text().split()[1]) * mmap.PAGESIZE if told.exists() else 0
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -6,9 +6,11 @@ Files are mapped, not read: the pages of a mapping belong to the system, which m
 from __future__ import annotations
 
 import math
+import mmap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
@@ -40,19 +42,28 @@ class ArrayFile:
 
     def read(self) -> dict[str, np.ndarray]:
         """All the arrays, mapped."""
-        whole = mapped(self.path, np.dtype(np.uint8))
+        whole = mapped(self.path, np.dtype(np.uint8), mode="c")  # what is written stays in memory: kernels take no read-only arrays
         return {
             name: whole[offset : offset + dtype.itemsize * math.prod(shape)].view(dtype).reshape(shape)
             for name, (offset, dtype, shape) in self.places.items()
         }
 
 
-def mapped(path: Path, dtype: np.dtype, offset: int = 0, size: int | None = None) -> np.ndarray:
-    """A file as an array, read where it is looked at; what is written to it stays in memory (kernels take no read-only arrays)."""
+def mapped(path: Path, dtype: np.dtype, offset: int = 0, size: int | None = None, mode: Literal["r", "c"] = "r") -> np.ndarray:
+    """A file as an array, read where it is looked at."""
     size = (path.stat().st_size - offset) // dtype.itemsize if size is None else size
     if not size:
         return np.zeros(0, dtype)
-    return np.asarray(np.memmap(path, dtype, mode="c", offset=offset, shape=(size,)))
+    return np.asarray(np.memmap(path, dtype, mode=mode, offset=offset, shape=(size,)))
+
+
+def let_go(array: np.ndarray) -> None:
+    """Take what was read of a mapped read-only array out of resident memory; it is read again where it is looked at."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") and not array.flags.writeable:
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def constant(value: float | bool, dtype: type[np.generic], size: int) -> np.ndarray:
