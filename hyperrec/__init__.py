@@ -23,14 +23,15 @@ if TYPE_CHECKING:
     from hyperrec.store import StoredHypergraph, open_store, write_store
     from hyperrec.topics import scores
     from hyperrec.topics.contexts import FoldIn, Mean, Mixture, Recency, TwoSided, Window
+    from hyperrec.topics.online import Online
     from hyperrec.topics.regularizers import Decorrelate, Smooth
     from hyperrec.topics.simplex import maximize_on_simplices
 
 __version__ = "0.1.0"
 __all__ = [
-    "DataError", "Decorrelate", "FoldIn", "Hypergraph", "HyperrecError", "LogSchema", "Mean", "Mixture", "ModelError", "Recency",
-    "SchemaError", "Smooth", "StoredHypergraph", "TopicModel", "TwoSided", "Window", "evaluate", "load", "maximize_on_simplices",
-    "open_store", "read_logs", "scores", "split", "write_store",
+    "DataError", "Decorrelate", "FoldIn", "Hypergraph", "HyperrecError", "LogSchema", "Mean", "Mixture", "ModelError", "Online",
+    "Recency", "SchemaError", "Smooth", "StoredHypergraph", "TopicModel", "TwoSided", "Window", "evaluate", "load",
+    "maximize_on_simplices", "open_store", "read_logs", "scores", "split", "write_store",
 ]  # fmt: skip
 
 _MODULES = {
@@ -42,6 +43,7 @@ _MODULES = {
     "splits": ("split",),
     "store": ("StoredHypergraph", "open_store", "write_store"),
     "topics.contexts": ("FoldIn", "Mean", "Mixture", "Recency", "TwoSided", "Window"),
+    "topics.online": ("Online",),
     "topics.regularizers": ("Decorrelate", "Smooth"),
     "topics.simplex": ("maximize_on_simplices",),
 }

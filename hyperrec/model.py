@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -26,10 +26,11 @@ from hyperrec.roles import Roles, check_edges, roles
 from hyperrec.storage import PARAMETERS
 from hyperrec.store import StoredHypergraph
 from hyperrec.streaming import assemble_stored, scratch_folder
-from hyperrec.topics import em, reading
+from hyperrec.topics import em, online, reading
 from hyperrec.topics.contexts import Background, Context, Mean
+from hyperrec.topics.online import Online
 from hyperrec.topics.regularizers import Regularization, Regularizer, checked
-from hyperrec.topics.shards import History
+from hyperrec.topics.shards import Edges, History, Pairs
 from hyperrec.topics.state import phi_of
 from hyperrec.vocabulary import Vocabulary
 
@@ -61,6 +62,8 @@ class TopicModel:
     regularizers : criteria that are maximized beside the likelihood: `Smooth`, `Decorrelate`, or any object with modality,
         value(phi) and addend(phi) = phi * dR/dphi, phi (V, T) = p(v|t) over the vertices of its modality; in the container form
         (context=None) that of the container is theta (D, T) = p(t|d). `model.regularizers` may be set anew before fitting on.
+    online : `Online(...)`: the M-step after each mini-batch of containers; n_passes then are passes over the log, all of which are
+        made: tolerance and over_relaxation do not apply. In `history`, each batch is read before the model learns from it.
 
     Raises
     ------
@@ -82,6 +85,7 @@ class TopicModel:
         context_exponent: float = 0.15,
         drop_below: float = 0.0,
         regularizers: Iterable[Regularizer] = (),
+        online: Online | None = None,
     ) -> None:
         _check_number("n_topics", n_topics, 1, whole=True)
         _check_number("n_passes", n_passes, 1, whole=True)
@@ -99,8 +103,10 @@ class TopicModel:
         self.edges = dict(edges) if edges is not None else None
         self.seed, self.n_passes, self.tolerance = int(seed), int(n_passes), float(tolerance)
         self.over_relaxation, self.length_damping = float(over_relaxation), float(length_damping)
-        self.context_exponent, self.drop_below = float(context_exponent), float(drop_below)
-        self.regularizers = checked(regularizers, self.n_topics)
+        if online is not None and not isinstance(online, Online):
+            raise ModelError(f"online must be hr.Online(...) or None; got {online!r}.")
+        self.context_exponent, self.online = float(context_exponent), online
+        self.drop_below, self.regularizers = float(drop_below), checked(regularizers, self.n_topics)
 
     name = "hyperrec"
     fitted = False
@@ -158,6 +164,8 @@ class TopicModel:
         edges = check_edges(graph, self.edges, self.container)
         kept = Path(checkpoint) if checkpoint is not None else None
         if isinstance(graph, StoredHypergraph):
+            if self.online:
+                raise ModelError("online= takes its mini-batches from a graph in memory: fit to a store without it.")
             with scratch_folder(graph) as scratch:
                 return self._fit(assemble_stored(graph, edges, scratch, **self._settings), graph, edges, progress, kept, every)
         return self._fit(assemble(graph, edges, **self._settings), graph, edges, progress, kept, every)
@@ -192,11 +200,16 @@ class TopicModel:
                 if kept and (now.done or len(now.history) % every == 0):
                     kept.write(now)
 
-            fit = em.fit(
-                assembly.shards, assembly.layout, n_topics=self.n_topics, n_passes=self.n_passes, tolerance=self.tolerance,
-                over_relaxation=self.over_relaxation, drop_below=self.drop_below, seed=self.seed, start=start,
-                on_pass=on_pass, regularize=regularize,
-            )  # fmt: skip
+            common: dict[str, Any] = {
+                "n_topics": self.n_topics, "n_passes": self.n_passes, "seed": self.seed, "start": start, "on_pass": on_pass,
+                "drop_below": self.drop_below, "regularize": regularize,
+            }  # fmt: skip
+            if self.online:
+                fit = online.fit(cast(Sequence[Pairs | Edges], assembly.shards), assembly.layout, self.online, **common)
+            else:
+                fit = em.fit(
+                    assembly.shards, assembly.layout, tolerance=self.tolerance, over_relaxation=self.over_relaxation, **common
+                )
         self.user_modality, self.item_modality = roles(graph, edges, self.container)
         self.fitted_edges = edges
         self.edge_modalities = {name: graph.edges[name].modalities for name in edges}
@@ -248,8 +261,8 @@ class TopicModel:
 
         parameters = {name: getattr(self, name) for name in PARAMETERS}
         context = self.context.as_json() if self.context else None
-        regularizers = [repr(one) for one in self.regularizers]
-        return {"hyperrec": __version__, **parameters, "context": context, "edges": dict(edges), "regularizers": regularizers}
+        made_by = {"regularizers": [repr(one) for one in self.regularizers], "online": vars(self.online) if self.online else None}
+        return {"hyperrec": __version__, **parameters, "context": context, "edges": dict(edges), **made_by}
 
     def _regularization(self, assembly: Assembly) -> Regularization | None:
         """The regularizers over the rows of an assembly; checked again, as they may have been set since."""

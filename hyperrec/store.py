@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -28,9 +28,11 @@ from hyperrec.errors import DataError, did_you_mean, listed
 from hyperrec.hypergraph import EdgeTable, Hypergraph, described, vertex_columns
 from hyperrec.logs.edges import first_of_each
 from hyperrec.logs.parts import Flow, stream_log
-from hyperrec.schema import LogSchema
 from hyperrec.storage import Kind, replace_folder
 from hyperrec.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from hyperrec.schema import LogSchema
 
 FORMAT = "hyperrec-store"
 VERSION = 1
@@ -137,6 +139,8 @@ def write_store(
     ------
     SchemaError, DataError : as `read_logs`; an SQL expression that looks at several rows; the folder holds something else.
     """
+    from hyperrec.schema import LogSchema
+
     schema, folder = LogSchema.load(schema), Path(folder)
 
     def write(new: Path) -> None:

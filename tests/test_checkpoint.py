@@ -11,10 +11,12 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import killed
+import numba
 import numpy as np
 import pytest
 from killed import FORMS, MOMENTS, bits, fit
@@ -35,6 +37,15 @@ def refusal(folder: Path, **parameters: Any) -> str:
     return str(caught.value)
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Of many short fits beside other tests, two threads would wait for each other most of the time."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    yield
+    numba.set_num_threads(before)
+
+
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
     """The folder of a checkpoint of a fit of three passes."""
@@ -47,7 +58,7 @@ def kept(tmp_path: Path) -> Path:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_killed_at_any_moment_and_started_again_it_ends_with_the_same_bits(tmp_path: Path) -> None:
-    """Half of the kills come at a moment of the loop or of the writing, the others at a time; 6 or more for each form."""
+    """Half of the kills come at a moment of the loop or of the writing, the others at a time; 4 or more for each form."""
     rng = np.random.default_rng(2)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["hyperrec.model"])
@@ -60,11 +71,11 @@ def test_killed_at_any_moment_and_started_again_it_ends_with_the_same_bits(tmp_p
             for life in itertools.count():
                 ready = context.Event()
                 moment = str(rng.choice(list(MOMENTS))) if life % 2 == 0 else None
-                task = (form, str(folder), every, moment, int(rng.integers(1, 9)), ready)
+                task = (form, str(folder), every, moment, int(rng.integers(1, 17)), ready)
                 process = context.Process(target=killed.run, args=task)
                 process.start()
                 if moment is None and ready.wait(60):
-                    process.join(float(rng.uniform(0, 0.15)))
+                    process.join(float(rng.uniform(0, 0.2)))
                     process.kill()
                 process.join(60)
                 if process.exitcode != -signal.SIGKILL:
@@ -74,9 +85,9 @@ def test_killed_at_any_moment_and_started_again_it_ends_with_the_same_bits(tmp_p
                 timed += moment is None and (folder / FILE).exists()
             assert process.exitcode == 0
             assert bits(fit(form, checkpoint=folder, every=every)) == wanted
-            if n_killed >= 6:
+            if n_killed >= 4:
                 break
-    assert moments.total() >= 24
+    assert moments.total() >= 20
     assert moments["in the draft"]
     assert moments["before the rename"]
     assert timed
@@ -95,7 +106,7 @@ def test_from_every_pass_the_same_bits(form: str, tmp_path: Path, monkeypatch: p
         assert bits(fit(form, checkpoint=tmp_path / "kept", every=1)) == wanted
     history = fit(form).history
     assert len(files) == history.height > 10
-    assert history["stepped_back"][:-1].any()
+    assert history["stepped_back"][:-1].any() == (form != "online")
     for folder in files:
         assert bits(fit(form, checkpoint=folder)) == wanted
 
@@ -110,7 +121,8 @@ def test_all_that_the_loop_carries_comes_back(with_best: bool, tmp_path: Path) -
     counts = Statistics(rng.random((5, 3)).astype(np.float32), rng.random(3), rng.random(2), -0.1 * rng.random(), 7, rng.random())
     row: em.Row = {"pass": 1, "per_weight": 1 / 3, "stepped_back": True}
     best = (state(), counts) if with_best else None
-    now = em.Progress(state(), best, 1.7, rng.random() if with_best else -np.inf, [row, row], rng.random(5) < 0.5, with_best)
+    gain = rng.random() if with_best else -np.inf
+    now = em.Progress(state(), best, 1.7, gain, [row, row], rng.random(5) < 0.5, rng.random(5), 3, with_best)
     kept = checkpoint.Checkpoint.of(tmp_path / "new" / "folder", {}, [])
     assert kept.read() is None
     kept.write(now)
@@ -143,6 +155,7 @@ def test_every_so_many_passes_and_at_the_end(tmp_path: Path, monkeypatch: pytest
         ({"n_topics": 6}, "n_topics 5 there, 6 here"),
         ({"n_passes": 4, "seed": 1}, "seed 0 there, 1 here, n_passes 3 there, 4 here"),
         ({"edges": {"watched": 1.0}}, "edges {'watched': 1.0, 'at': 1.0, 'genre': 1.0} there, {'watched': 1.0} here"),
+        ({"online": hr.Online(rate=1)}, "online None there, {'batch_size': 128, 'kappa': 0.3, 'tau0': 1.0, 'rate': 1} here"),
         ({"context": None}, "context {'kind': 'Mean', 'passes': 0} there, None here"),
     ],
     ids=str,

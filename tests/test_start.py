@@ -57,7 +57,7 @@ import numpy as np
 from hyperrec.topics.kernels.tables import maximize
 counts, new, empty = np.eye(2, dtype=np.float32), np.zeros((2, 2), np.float32), np.zeros(2, bool)
 for _ in range(2):
-    maximize(counts, counts, np.float32(1), counts[0], new, empty)
+    maximize(counts, counts, np.float32(1), counts[0], np.float32(0), new, empty)
 print(new.sum())
 """
     first = python(m_step, NUMBA_CACHE_DIR=str(tmp_path))

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -23,8 +23,10 @@ from hyperrec.logs.files import NotAsInferredError, attempt, in_one_line
 from hyperrec.logs.sources import sources
 from hyperrec.logs.tables import Log, Reading
 from hyperrec.logs.vertices import as_ids, as_quantities, bucket_labels
-from hyperrec.schema import Edge, LogSchema
 from hyperrec.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from hyperrec.schema import Edge, LogSchema
 
 logger = logging.getLogger("hyperrec")
 PART = 2**22  # rows

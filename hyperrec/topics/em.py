@@ -32,6 +32,7 @@ from hyperrec.topics.statistics import Statistics
 
 DROP_GROWTH, DROP_WHOLE = 1.2, 20  # by how much the threshold grows in a pass, and in which it is whole
 Row = dict[str, float | int | bool]
+FAINT = 1e-20  # of all weight: what is left of counts that faded, so that a row knows its topics
 
 
 @dataclass
@@ -41,6 +42,8 @@ class Progress:
     state: of the pass to come. best: the state with the highest likelihood so far, and its expected counts. eta: the exponent
     with which state was made. gain: of likelihood, in the last pass. history: a row for each pass; empty, best_empty: rows of
     state and of best that are put at p(t).
+    Online EM has no best state, but the weight n_v that is behind each row now (with regularizers, the counts n_vt), and the
+    number of batches that it was made from.
     """
 
     state: State
@@ -50,6 +53,9 @@ class Progress:
     history: list[Row] = field(default_factory=list)
     empty: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     best_empty: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    n_v: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    n_vt: np.ndarray | None = None
+    n_batches: int = 0
     done: bool = False
 
 
@@ -172,7 +178,7 @@ def fit(
         now.gain = value - before if now.best else -np.inf
         stop = number > 2 and now.gain < tolerance and (fell or slowing)  # the random start is no result
         now.done = number == n_passes
-        now.history.append(_row(number, statistics, now.eta, fell and (now.eta > 1.0 or stop)))
+        now.history.append(row_of(number, statistics, now.eta, fell and (now.eta > 1.0 or stop)))
         if now.best and fell and now.eta > 1.0:
             now.eta = 1.0
             now.state, now.empty = m_step(*now.best, layout, 1.0, drop, regularize)
@@ -187,14 +193,14 @@ def fit(
         if on_pass:
             on_pass(now)
     assert now.best
-    result = _result(now.state, now.best[1], now.history, now.empty)
-    result.n_vt = now.best[1].n_vt if regularize else None
-    return result
+    counts = now.best[1]
+    n_vt = counts.n_vt if regularize else None
+    return Fit(now.state, now.history, now.empty, counts.n_v, float(counts.weight), n_vt)
 
 
 def _scored(statistics: Statistics, state: State, layout: Layout, regularize: Regularization | None) -> Statistics:
     """With R, and with the log-likelihood relative to the data's p(v) where p(v) = sum_t phi_vt p(t) is another."""
-    n_v = statistics.n_vt.sum(axis=1, dtype=np.float64) if regularize or layout.gradient else np.zeros(0)
+    n_v = statistics.n_v if regularize or layout.gradient else np.zeros(0)
     if regularize:
         statistics.log_likelihood += regularize.from_vertices(state, n_v)
         statistics.regularizers = regularize.value(state, n_v)
@@ -203,12 +209,7 @@ def _scored(statistics: Statistics, state: State, layout: Layout, regularize: Re
     return statistics
 
 
-def _result(state: State, counts: Statistics, history: list[Row], empty: np.ndarray) -> Fit:
-    """The fit that ends with a state and its expected counts."""
-    return Fit(state, history, empty, counts.n_vt.sum(axis=1, dtype=np.float64), float(counts.weight))
-
-
-def _row(number: int, statistics: Statistics, eta: float, stepped_back: bool) -> Row:
+def row_of(number: int, statistics: Statistics, eta: float = 1.0, stepped_back: bool = False) -> Row:
     """A row of the history of a fit."""
     row: dict[str, float | int | bool] = {
         "pass": number,
@@ -219,6 +220,22 @@ def _row(number: int, statistics: Statistics, eta: float, stepped_back: bool) ->
         "degenerate_edges": statistics.n_degenerate,
     }
     return row if statistics.regularizers is None else {**row, "regularizers": statistics.regularizers}
+
+
+def blend(old: Fit, new: Statistics, keep: float, gain: float) -> Statistics:
+    """n_vt := keep n_vt + gain ñ_vt, in place of ñ, with the old counts n_v p(t|v), or those that are kept as such.
+
+    Slides: "Online EM with a localized E-step".
+
+    However often they are kept by a part, the old counts of a row stay above nothing: what is not met for long is not forgotten.
+    """
+    kept = np.where((old.n_v > 0) & (keep > 0), np.maximum(keep * old.n_v, FAINT * old.weight), 0)
+    new.scale(gain)
+    new.n_vt += kept[:, None].astype(np.float32) * old.state.embedding if old.n_vt is None else np.float32(keep) * old.n_vt
+    new.n_t += keep * old.weight * old.state.prior.astype(np.float64)
+    new.shares += keep * old.weight * old.state.shares
+    new.weight += keep * old.weight
+    return new
 
 
 def update(
@@ -232,28 +249,17 @@ def update(
     drop_below: float = 0.0,
     regularize: Regularization | None = None,
 ) -> Fit:
-    """Go on from a fit with new edges: n_vt := keep n_vt + gain ñ_vt, ñ the expected counts of the new ones, then the M-step.
+    """Go on from a fit with new edges: `blend` the counts, then the M-step.
 
     Passes over the new edges refine ñ; the old counts stay as they are, and regularizers are of both.
-    Slides: "Online EM with a localized E-step".
     """
-    state, result = old.state, Fit(old.state, list(old.history))
-    n_vt = old.n_v[:, None] * state.embedding if old.n_vt is None else old.n_vt
-    before = Statistics(
-        (keep * n_vt).astype(np.float32), keep * old.weight * state.prior.astype(np.float64),
-        keep * old.weight * state.shares, weight=keep * old.weight,
-    )  # fmt: skip
+    result = Fit(old.state, list(old.history))
     for _ in range(n_passes):
-        statistics = e_step(shards, state)
+        statistics = e_step(shards, result.state)
         if regularize:
-            statistics.regularizers = regularize.value(state, old.n_v)
-        result.history.append(_row(len(result.history) + 1, statistics, 1.0, False))
-        statistics.n_vt *= np.float32(gain)
-        statistics.n_t *= gain
-        statistics.shares *= gain
-        statistics.weight *= gain
-        statistics.merge(before)
-        state, result.empty = m_step(state, statistics, layout, 1.0, drop_below, regularize)
-    result.n_vt = statistics.n_vt if regularize else None
-    result.state, result.n_v, result.weight = state, statistics.n_vt.sum(axis=1, dtype=np.float64), float(statistics.weight)
+            statistics.regularizers = regularize.value(result.state, old.n_v)
+        result.history.append(row_of(len(result.history) + 1, statistics))
+        counts = blend(old, statistics, keep, gain)
+        result.state, result.empty = m_step(result.state, counts, layout, 1.0, drop_below, regularize)
+        result.n_v, result.weight, result.n_vt = counts.n_v, float(counts.weight), counts.n_vt if regularize else None
     return result

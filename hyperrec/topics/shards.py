@@ -62,10 +62,15 @@ class History:
 
     def take(self, containers: np.ndarray) -> History:
         """The histories of these containers, in this order."""
-        lengths = np.diff(self.indptr)[containers]
-        indptr = np.append(0, np.cumsum(lengths)).astype(np.int64)
-        at = np.repeat(self.indptr[containers] - indptr[:-1], lengths) + np.arange(indptr[-1])
+        indptr, at = _lines(self.indptr, containers)
         return History(indptr, self.vertices[at], self.weight[at], self.importance[at], self.starts[at])
+
+
+def _lines(indptr: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The indptr of these lines alone, and where their entries are."""
+    lengths = np.diff(indptr)[rows]
+    taken = np.append(0, np.cumsum(lengths)).astype(np.int64)
+    return taken, np.repeat(indptr[rows] - taken[:-1], lengths) + np.arange(taken[-1])
 
 
 @dataclass(frozen=True)
@@ -116,6 +121,21 @@ class Pairs:
     plan: Plan = IN_MEAN
 
     n_contexts = 1
+    contained = True
+
+    @property
+    def n_units(self) -> int:
+        """Containers: what a mini-batch takes."""
+        return len(self.damping)
+
+    def take(self, units: np.ndarray) -> Pairs:
+        """The shard of these containers."""
+        return Pairs(self.history.take(units), self.damping[units], self.plan)
+
+    def totals(self, n_vertices: int) -> tuple[np.ndarray, float]:
+        """n_v (V,) float64, the weight of the edges of each vertex, and of all edges."""
+        n_v = np.bincount(self.history.vertices, self.history.weight * self.damping[self.history.owners], n_vertices)
+        return n_v, float(n_v.sum())
 
     @cached_property
     def blocks(self) -> Blocks:
@@ -199,6 +219,27 @@ class Edges:
     @property
     def n_contexts(self) -> int:
         return max(len(self.plan.kinds), 1)
+
+    @property
+    def contained(self) -> bool:
+        return len(self.plan.kinds) > 0
+
+    @property
+    def n_units(self) -> int:
+        """What a mini-batch takes: containers, or edges where there are none."""
+        return len(self.indptr) - 1 if self.contained else len(self.weight)
+
+    def take(self, units: np.ndarray) -> Edges:
+        """The shard of these containers, or edges."""
+        if not self.contained:
+            return Edges.symmetric(self.vertices[units], self.weight[units])
+        indptr, at = _lines(self.indptr, units)
+        return Edges(indptr, self.vertices[at], self.weight[at], self.place[at], self.history.take(units), self.plan)
+
+    def totals(self, n_vertices: int) -> tuple[np.ndarray, float]:
+        """n_v (V,) float64, the weight of the edges of each vertex, and of all edges."""
+        n_v = sum((np.bincount(column, self.weight, n_vertices) for column in self.vertices.T), start=np.zeros(n_vertices))
+        return n_v, float(self.weight.sum(dtype=np.float64))
 
     def expected_counts(self, state: State) -> Statistics:
         """E-step of the shard."""

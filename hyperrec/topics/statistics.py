@@ -41,6 +41,11 @@ class Statistics:
         """Log-likelihood per unit of weight."""
         return self.log_likelihood / self.weight
 
+    @property
+    def n_v(self) -> np.ndarray:
+        """(V,) float64, the weight of the edges of each vertex."""
+        return np.asarray(self.n_vt.sum(axis=1, dtype=np.float64))
+
     def scored(self, scores: np.ndarray) -> Statistics:
         """Take what a kernel summed up part by part: (P, 3) log-likelihood, edges without context, weight."""
         self.log_likelihood, degenerate, self.weight = scores.sum(axis=0)
@@ -52,7 +57,19 @@ class Statistics:
         self.n_vt += other.n_vt
         self.n_t += other.n_t
         self.shares += other.shares
+        return self.add_scores(other)
+
+    def add_scores(self, other: Statistics) -> Statistics:
+        """Add all but the counts."""
         self.log_likelihood += other.log_likelihood
         self.n_degenerate += other.n_degenerate
         self.weight += other.weight
+        return self
+
+    def scale(self, factor: float) -> Statistics:
+        """Let every edge count factor times, in place; the log-likelihood stays that of the edges as they are."""
+        self.n_vt *= np.float32(factor)
+        self.n_t *= factor
+        self.shares *= factor
+        self.weight *= factor
         return self
