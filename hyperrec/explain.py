@@ -12,7 +12,7 @@ import polars as pl
 from hyperrec.topics import reading
 
 if TYPE_CHECKING:
-    from hyperrec.model import TopicModel
+    from hyperrec.answers import Answers
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Explanation:
         return self.sentence
 
 
-def explain(model: TopicModel, user: Any, item: Any, *, given: Mapping[str, Any] | None = None, k: int = 3) -> Explanation:
+def explain(model: Answers, user: Any, item: Any, *, given: Mapping[str, Any] | None = None, k: int = 3) -> Explanation:
     """Which vertices of the user's history speak for an item, and through which topics.
 
     Raises
@@ -62,7 +62,7 @@ def explain(model: TopicModel, user: Any, item: Any, *, given: Mapping[str, Any]
     return Explanation(user, item, score, history, topics, sentence)
 
 
-def _contributions(model: TopicModel, user_row: int, lifts: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _contributions(model: Answers, user_row: int, lifts: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Table rows of a user's history, and what each adds to the product of the user's lifts with an item's vector (T,)."""
     if model.expressed:
         history, plan = model.histories.take(np.array([user_row])), model._reading.plan()
@@ -75,7 +75,7 @@ def _contributions(model: TopicModel, user_row: int, lifts: np.ndarray, vector: 
     return rows, posterior @ (vector / model.state.prior)
 
 
-def named_rows(model: TopicModel, rows: np.ndarray, contribution: np.ndarray) -> pl.DataFrame:
+def named_rows(model: Answers, rows: np.ndarray, contribution: np.ndarray) -> pl.DataFrame:
     """modality, id, name, contribution of table rows."""
     starts = np.array(list(model.offsets.values()))
     modalities = list(model.offsets)
@@ -92,7 +92,7 @@ def named_rows(model: TopicModel, rows: np.ndarray, contribution: np.ndarray) ->
     )
 
 
-def _name(model: TopicModel, modality: str, row: int) -> str:
+def _name(model: Answers, modality: str, row: int) -> str:
     one = model.vocabularies[modality].ids[int(row)]
     if modality in model.labels:
         found = model.labels[modality].filter(pl.col("id") == one)["label"]

@@ -3,43 +3,31 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import polars as pl
-import scipy.sparse as sp
 
-from hyperrec.assembly import Assembly, Positions, Settings, assemble, collect_history, importance_of
+from hyperrec.answers import Answers, check_number
+from hyperrec.assembly import Assembly, Settings, assemble
 from hyperrec.checkpoint import Checkpoint
-from hyperrec.errors import DataError, ModelError, did_you_mean, listed
-from hyperrec.explain import Explanation, explain, named_rows, normalized
+from hyperrec.errors import ModelError, did_you_mean, listed
 from hyperrec.growth import extended, grown
-from hyperrec.hypergraph import Hypergraph, as_numbers, vertex_columns
-from hyperrec.index import EXACT_UP_TO, SAMPLE, Index
-from hyperrec.logs import as_frame
-from hyperrec.logs.vertices import as_times
+from hyperrec.hypergraph import Hypergraph
 from hyperrec.roles import Roles, check_edges, roles
 from hyperrec.storage import PARAMETERS
 from hyperrec.store import StoredHypergraph
 from hyperrec.streaming import assemble_stored, scratch_folder
-from hyperrec.topics import em, online, reading
+from hyperrec.topics import em, online
 from hyperrec.topics.contexts import Background, Context, Mean
 from hyperrec.topics.online import Online
 from hyperrec.topics.regularizers import Regularization, Regularizer, checked
-from hyperrec.topics.shards import Edges, History, Pairs
-from hyperrec.topics.state import phi_of
+from hyperrec.topics.shards import Edges, Pairs
 from hyperrec.vocabulary import Vocabulary
 
-SILENT = 1e-3  # of its share, which a topic must have of a modality to be told
-TAKEN = 2**16  # histories that are read at once
-UNSEEN_ITEM = 0.1  # pseudo-count that lets an item without events be ranked by its attributes
 
-
-class TopicModel:
+class TopicModel(Answers):
     """Latent topics of a hypergraph; every vertex gets an embedding p(t|v), a probability vector.
 
     Parameters
@@ -87,14 +75,14 @@ class TopicModel:
         regularizers: Iterable[Regularizer] = (),
         online: Online | None = None,
     ) -> None:
-        _check_number("n_topics", n_topics, 1, whole=True)
-        _check_number("n_passes", n_passes, 1, whole=True)
-        _check_number("seed", seed, 0, whole=True)
-        _check_number("tolerance", tolerance, 0)
-        _check_number("length_damping", length_damping, 0, 1)
-        _check_number("context_exponent", context_exponent, 0, 1)
-        _check_number("drop_below", drop_below, 0, 0.5)
-        _check_number("over_relaxation", over_relaxation, 1, 1.99)
+        check_number("n_topics", n_topics, 1, whole=True)
+        check_number("n_passes", n_passes, 1, whole=True)
+        check_number("seed", seed, 0, whole=True)
+        check_number("tolerance", tolerance, 0)
+        check_number("length_damping", length_damping, 0, 1)
+        check_number("context_exponent", context_exponent, 0, 1)
+        check_number("drop_below", drop_below, 0, 0.5)
+        check_number("over_relaxation", over_relaxation, 1, 1.99)
         if context is not None and (not isinstance(context, Context) or isinstance(context, Background)):
             raise ModelError(f"context must be hr.Mean(), hr.Recency(...), another context or None; got {context!r}.")
         if edges is not None and not isinstance(edges, Mapping):
@@ -109,7 +97,6 @@ class TopicModel:
         self.drop_below, self.regularizers = float(drop_below), checked(regularizers, self.n_topics)
 
     name = "hyperrec"
-    fitted = False
 
     def __repr__(self) -> str:
         state = "fitted" if self.fitted else "not fitted"
@@ -122,23 +109,11 @@ class TopicModel:
         return f"TopicModel(n_topics={self.n_topics}, container={self.container!r}, context={self.context!r}{told}, {state})"
 
     @property
-    def expressed(self) -> bool:
-        """True when containers are read from their histories instead of having vectors of their own."""
-        return self.container is not None and self.context is not None
-
-    @property
-    def _reading(self) -> Context:
-        """How histories are read; those of new users also where containers have vectors of their own."""
-        return self.context or Mean()
-
-    @property
     def _settings(self) -> Settings:
         return {
             "container": self.container, "context": self.context, "length_damping": self.length_damping,
             "context_exponent": self.context_exponent,
         }  # fmt: skip
-
-    # ------------------------------------------------------------------------------------------------ fitting
 
     def fit(
         self, graph: Any, *, progress: bool | None = None, checkpoint: str | Path | None = None, every: int = 5
@@ -159,7 +134,7 @@ class TopicModel:
         ModelError : the parameters do not fit the graph; the checkpoint is of another fit, damaged, or cannot be written.
         DataError : a frame is wrong.
         """
-        _check_number("every", every, 1, whole=True)
+        check_number("every", every, 1, whole=True)
         graph = graph if isinstance(graph, StoredHypergraph) else _as_graph(graph)
         edges = check_edges(graph, self.edges, self.container)
         kept = Path(checkpoint) if checkpoint is not None else None
@@ -229,9 +204,9 @@ class TopicModel:
         ModelError : the model is not fitted, or not to such edges. DataError : a frame is wrong.
         """
         self._fitted()
-        _check_number("n_passes", n_passes, 1, whole=True)
-        _check_number("keep", keep, 0, 1)
-        _check_number("gain", gain, 0)
+        check_number("n_passes", n_passes, 1, whole=True)
+        check_number("keep", keep, 0, 1)
+        check_number("gain", gain, 0)
         graph = _as_graph(more)
         for name, table in graph.edges.items():
             if (known := self.edge_modalities.get(name)) is None:
@@ -286,400 +261,11 @@ class TopicModel:
         self._forget_caches()
         self.fitted = True
 
-    # --------------------------------------------------------------------------------------------- embeddings
-
-    def embedding(self, modality: str) -> np.ndarray:
-        """p(t|v) of all vertices of a modality: (V, T) float32, every row sums to one; rows as in the vocabulary."""
-        self._check_modality(modality)
-        if self._has_rows(modality):
-            return self.state.embedding[self._rows(modality)]
-        lifts = self._user_lifts(np.arange(len(self.vocabularies[modality])))
-        return normalized(lifts * self.state.prior)
-
-    def phi(self, modality: str) -> np.ndarray:
-        """p(v|t) of all vertices of a modality: (V, T) float32, rows as in the vocabulary, columns sum to one.
-
-        p(t|v) p(v) / p(t), with p(v) the share of the vertex in the edges, for items in those that join them to users; of a
-        modality with regularizers, what they made of phi. A topic that no vertex of the modality has is a column of zeros.
-        """
-        self._check_modality(modality)
-        return phi_of(self.embedding(modality), self._mass(modality))
-
-    def topics(self, modality: str | None = None, *, k: int = 10) -> pl.DataFrame:
-        """The k vertices of a modality that each topic gives the highest p(v|t).
-
-        A topic that has nothing to do with a modality (less than a thousandth of its share p(t)) is left out.
-
-        Returns a frame: topic, share = p(t), rank from 1, id, [label], probability = p(v|t), lift = p(t|v) / p(t).
-        """
-        modality = modality or self._fitted().item_modality
-        self._check_modality(modality)
-        k = min(_check_number("k", k, 1, whole=True), len(self.vocabularies[modality]))
-        joint = self.embedding(modality) * self._mass(modality)[:, None]
-        by_topic = joint / np.maximum(joint.sum(axis=0), 1e-30)
-        best = np.argsort(-by_topic, axis=0, kind="stable")[:k]
-        there = joint.sum(axis=0) / max(joint.sum(), 1e-30) > SILENT * self.state.prior
-        order = [topic for topic in np.argsort(-self.state.prior, kind="stable") if there[topic]]
-        rows = best[:, order].T.ravel()
-        topic = np.repeat(np.array(order, dtype=np.int64), k)
-        frame = pl.DataFrame(
-            {
-                "topic": topic,
-                "share": self.state.prior[topic],
-                "rank": np.tile(np.arange(1, k + 1), len(order)),
-                "id": self.vocabularies[modality].decode(rows),
-                "probability": by_topic[rows, topic],
-                "lift": self.embedding(modality)[rows, topic] / self.state.prior[topic],
-            }
-        )
-        return self._labelled(frame, modality)
-
-    # -------------------------------------------------------------------------------------------------- asking
-
-    def recommend(
-        self,
-        users: Iterable[Any] | None = None,
-        *,
-        histories: Any = None,
-        k: int = 10,
-        given: Mapping[str, Any] | None = None,
-        filter_seen: bool = True,
-        among: Iterable[Any] | None = None,
-        exclude: Iterable[Any] | None = None,
-    ) -> pl.DataFrame:
-        """The k best items for users, best first.
-
-        users : ids of known users; all when neither users nor histories are given.
-        histories : frame of users never seen: a column of the user modality (or `user`), one of items (or `item`), maybe `weight`,
-            and `time` for a context that knows an order; without it the rows stand in their order.
-        given : modality -> id, the context to recommend in, such as {"hour": 18}.
-        filter_seen : leave out the items of the user's history. among, exclude : ids of items to choose from, or to leave out.
-
-        Returns
-        -------
-        frame user, item, [label], score, rank; score is proportional to p(item | user, context), that of the context to the power
-        `context_exponent`; rank starts at 1.
-
-        Raises
-        ------
-        DataError : an unknown id. ModelError : k <= 0, an unknown modality, a model that is not fitted.
-        """
-        self._fitted()
-        k = min(_check_number("k", k, 1, whole=True), self.sizes[self.item_modality])
-        if users is not None and histories is not None:
-            raise ModelError("recommend takes users= (known) or histories= (new), not both in one call.")
-        if histories is not None:
-            ids, history = self._read_histories(histories)
-            lifts = self._history_lifts(history)
-            start = self.offsets[self.item_modality]
-            seen = history.matrix(len(self.state.lift))[:, start : start + self.sizes[self.item_modality]]
-            seen.sum_duplicates()
-        else:
-            vocabulary = self.vocabularies[self.user_modality]
-            rows = vocabulary.rows(_listed_ids(users)) if users is not None else np.arange(len(vocabulary))
-            ids, lifts, seen = vocabulary.decode(rows), self._user_lifts(rows), self.seen[rows]
-        allowed = self._allowed(among, exclude)
-        found, scores = self._rank(self._in_context(lifts, given), k, seen if filter_seen else None, allowed)
-        keep = found.ravel() >= 0
-        frame = pl.DataFrame(
-            {
-                "user": ids.gather(np.repeat(np.arange(len(ids)), k)[keep]),
-                "item": self.vocabularies[self.item_modality].decode(found.ravel()[keep]),
-                "score": scores.ravel()[keep],
-                "rank": np.tile(np.arange(1, k + 1), len(ids))[keep],
-            }
-        )
-        return self._labelled(frame, self.item_modality, on="item")
-
-    def recommend_rows(self, user_rows: np.ndarray, k: int, seen: sp.csr_matrix | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Like `recommend`, in row numbers: items (n, k) int32, -1 where there are no more, and scores (n, k) float32.
-
-        seen (n, I) CSR: the items to leave out, a row for each of user_rows.
-        """
-        self._fitted()
-        return self._rank(self._user_lifts(np.asarray(user_rows)), k, seen, None)
-
-    def similar(self, modality: str, ids: Iterable[Any], *, k: int = 10) -> pl.DataFrame:
-        """The k nearest vertices of the same modality.
-
-        Returns a frame: id, neighbour, [label], score, rank; score = sum_t sqrt(p(t|a) p(t|b)), 1 for equal topics (the
-        Bhattacharyya coefficient, 1 minus the squared Hellinger distance).
-        """
-        self._check_modality(modality)
-        vocabulary = self.vocabularies[modality]
-        k = min(_check_number("k", k, 1, whole=True), max(len(vocabulary) - 1, 1))
-        rows = vocabulary.rows(_listed_ids(ids))
-        index = self._neighbours(modality)
-        found, scores = index.search(index.vectors[rows], k + 1)
-        own = found == rows[:, None]
-        own[~own.any(axis=1), -1] = True  # equal vectors may push the vertex itself out: drop the last instead
-        keep = ~own & (found >= 0)
-        rank = np.cumsum(keep, axis=1)
-        at = np.nonzero(keep)
-        frame = pl.DataFrame(
-            {
-                "id": vocabulary.decode(rows[at[0]]),
-                "neighbour": vocabulary.decode(found[at]),
-                "score": scores[at],
-                "rank": rank[at],
-            }
-        )
-        return self._labelled(frame, modality, on="neighbour")
-
-    def explain(self, user: Any, item: Any, *, given: Mapping[str, Any] | None = None, k: int = 3) -> Explanation:
-        """Which vertices of the user's history speak for an item, and through which topics; the sentence names k of each.
-
-        Raises
-        ------
-        DataError : an unknown id.
-        """
-        return explain(self._fitted(), user, item, given=given, k=k)
-
-    def positions(self, user: Any = None, *, history: Any = None) -> pl.DataFrame:
-        """The five topic vectors of each position of a history, in the order in which the context reads it.
-
-        user : id of a known user; or history : frame of a new one, as `recommend(histories=...)` takes it.
-
-        Returns
-        -------
-        frame position from 1, modality, id, and five vectors (T float32, each sums to one): context_free p(t|w_i); left and right,
-        the contexts of what comes before and after alone; context theta_i, in which the model reads the position; contextual
-        p(t|C_i, w_i). A context of nothing is p(t). Slides: "Analogy of the localized E-step with the transformer".
-
-        Raises
-        ------
-        DataError : an unknown id. ModelError : containers have vectors of their own (context=None).
-        """
-        self._fitted()
-        if not self.expressed:
-            raise ModelError("positions are read by a model with a context; this one has vectors of its own for its containers.")
-        if (user is None) == (history is None):
-            raise ModelError("positions takes the id of a user, or history= of a new one.")
-        if history is not None:
-            ids, read = self._read_histories(history)
-            if len(ids) != 1:
-                raise DataError(f"positions reads the history of one user; got {len(ids)}.")
-        else:
-            read = self.histories.take(self.vocabularies[self.user_modality].rows([user]))
-        plan, prior = self._reading.plan(), self.state.prior
-        word = self.state.lift[read.vertices]
-        left, right = (reading.contexts_of(read, plan.one_sided(left=side), self.state)[0][:-1] for side in (True, False))
-        context = reading.contexts_of(read, plan, self.state)[0][:-1]
-        joint = word * context * prior
-        joint[joint.sum(axis=1) <= 0] = prior
-        vectors = {"context_free": word, "left": left, "right": right, "context": context, "contextual": joint / prior}
-        named = named_rows(self, read.vertices, np.zeros(len(word))).select("modality", "id")
-        kind = pl.Array(pl.Float32, self.n_topics)
-        columns = {name: pl.Series(normalized(lift * prior), dtype=kind) for name, lift in vectors.items()}
-        return named.with_columns(**columns).with_row_index("position", offset=1)
-
-    def fold_in(self, modality: str, frame: Any) -> pl.DataFrame:
-        """Embeddings of vertices that were not in training, from what is known of them; nothing is refitted.
-
-        frame : a column named as the modality with the new ids, other columns named as modalities of the model (an item's
-        genre and words, a user's items; `item#2` for what a new item cites); a null cell is skipped; `weight` is optional, `time`
-        is not read.
-
-        Returns
-        -------
-        frame id, embedding (T float32, sums to one): the mean p(t|neighbour) of the vertex's edges, tau included.
-        """
-        self._check_modality(modality)
-        table = _as_frame(frame)
-        if modality not in table.columns:
-            raise DataError(f"fold_in needs a column '{modality}' with the new ids; the frame has {listed(table.columns)}.")
-        others = {name: name.split("#")[0] for name in table.columns if name not in (modality, "weight", "time")}
-        for other in others.values():
-            self._check_modality(other)
-        if not others:
-            raise DataError(f"fold_in needs a column of another modality beside '{modality}', such as {listed(self.sizes)}.")
-        ids = table[modality].unique(maintain_order=True)
-        row_of = Vocabulary(modality, ids.sort()).encode(table[modality])
-        weight = _weights(table, "fold_in")
-        total = np.zeros((len(ids), self.n_topics))
-        for name, other in others.items():
-            known = table[name].is_not_null().to_numpy()
-            rows = self.vocabularies[other].rows(table[name].filter(pl.Series(known)))
-            np.add.at(total, row_of[known], self.embedding(other)[rows] * (weight[known] * self._tau(modality, other))[:, None])
-        total[total.sum(axis=1) == 0] = self.state.prior
-        embedding = normalized(total.astype(np.float32))
-        return pl.DataFrame(
-            {"id": ids.sort(), "embedding": pl.Series(embedding, dtype=pl.Array(pl.Float32, self.n_topics))}
-        )
-
-    # -------------------------------------------------------------------------------------------------- saving
-
     def save(self, folder: str | Path) -> Path:
         """Write the model to a folder (safetensors, JSON, Parquet), atomically. Returns the folder."""
         from hyperrec.storage import save
 
         return save(self._fitted(), Path(folder))
-
-    # ------------------------------------------------------------------------------------------------ internal
-
-    def _fitted(self) -> TopicModel:
-        if not self.fitted:
-            raise ModelError("the model is not fitted: call fit(graph) first.")
-        return self
-
-    def _check_modality(self, modality: str) -> None:
-        known = self._fitted().vocabularies
-        if modality not in known:
-            raise ModelError(f"unknown modality '{modality}': the model has {listed(known)}.{did_you_mean(modality, known)}")
-
-    def _rows(self, modality: str) -> slice:
-        return slice(self.offsets[modality], self.offsets[modality] + self.sizes[modality])
-
-    def _has_rows(self, modality: str) -> bool:
-        """Whether the vertices of a modality have vectors of their own; an expressed container's are read from its history."""
-        return modality in self.offsets and not (self.expressed and modality == self.container)
-
-    def _forget_caches(self) -> None:
-        self._indexes: dict[str, Index] = {}
-        self.__dict__.pop("_item_vectors", None)
-        self.__dict__.pop("_item_index", None)
-
-    @cached_property
-    def _item_vectors(self) -> np.ndarray:
-        """p(i) lift_it = p(i|t): what a query is multiplied by."""
-        unseen = UNSEEN_ITEM * self._tau(self.user_modality, self.item_modality)
-        counts = self.counts[self._rows(self.item_modality)] + unseen
-        popularity = (counts / counts.sum()).astype(np.float32)
-        vectors: np.ndarray = self.state.lift[self._rows(self.item_modality)] * popularity[:, None]
-        return vectors
-
-    @cached_property
-    def _item_index(self) -> Index:
-        rows = np.arange(len(self.vocabularies[self.user_modality]))
-        sample = np.random.default_rng(self.seed).choice(rows, min(SAMPLE, len(rows)), replace=False)
-        queries = self._user_lifts(sample) * self.state.prior if len(self._item_vectors) > EXACT_UP_TO else None
-        return Index(self._item_vectors, queries=queries)
-
-    def _neighbours(self, modality: str) -> Index:
-        if modality not in self._indexes:
-            self._indexes[modality] = Index(np.sqrt(self.embedding(modality)))
-        return self._indexes[modality]
-
-    def _mass(self, modality: str) -> np.ndarray:
-        """Total weight of the edges of each vertex; of a modality with regularizers of phi, or of an exact FoldIn, that in phi."""
-        in_phi = self._has_rows(modality) and not (self.context is None and modality == self.container)
-        changed = self.layout.gradient or any(one.modality == modality for one in self.regularizers)
-        if self.state.weight is not None and in_phi and changed:
-            return self.state.weight[self._rows(modality)]
-        if self._has_rows(modality):
-            return self.counts[self._rows(modality)]
-        return np.bincount(self.histories.owners, self.histories.weight, len(self.vocabularies[modality]))
-
-    def _history_lifts(self, histories: History) -> np.ndarray:
-        """Lifts of the contexts of what comes after the histories, (D, T) float32; 1 (that is, p(t)) where there is none."""
-        if self._reading.passes or not isinstance(self._reading, Mean):
-            return reading.contexts_after(histories, self._reading.plan(), self.state)
-        matrix = histories.matrix(len(self.state.lift))
-        amount = np.asarray(matrix.sum(axis=1)).ravel()
-        lifts = np.asarray(matrix @ self.state.lift, dtype=np.float32)
-        lifts /= np.maximum(amount, 1e-30)[:, None].astype(np.float32)
-        lifts[amount == 0] = 1
-        return lifts
-
-    def _user_lifts(self, rows: np.ndarray) -> np.ndarray:
-        """Query lifts of users by row number: p(t|u) / p(t), (n, T) float32."""
-        if self._has_rows(self.user_modality):
-            start = self.offsets[self.user_modality]
-            return np.asarray(self.state.lift[start + rows])
-        pieces = np.split(rows, range(TAKEN, len(rows), TAKEN))  # histories may be on disk, and larger than memory
-        return np.concatenate([self._history_lifts(self.histories.take(piece)) for piece in pieces])
-
-    def _context_lift(self, given: Mapping[str, Any] | None) -> np.ndarray:
-        """Product of the lifts of the context's vertices, (T,); ones without a context."""
-        product = np.ones(self.n_topics, np.float32)
-        if given is not None and not isinstance(given, Mapping):
-            raise ModelError(f"given is {{modality: id}}, such as {{'hour': 18}}; got {given!r}.")
-        for modality, one in (given or {}).items():
-            self._check_modality(modality)
-            contexts = [m for m in self.offsets if m not in (self.item_modality, self.user_modality)]
-            if modality not in contexts:
-                raise ModelError(f"given['{modality}'] is not a context of a recommendation: expected one of {listed(contexts)}.")
-            product *= self.state.lift[self.offsets[modality] + self.vocabularies[modality].rows([one])[0]]
-        return product
-
-    def _in_context(self, lifts: np.ndarray, given: Mapping[str, Any] | None) -> np.ndarray:
-        """Lifts (n, T) of users times those of the context; a context that shares no topic with a user says nothing to her."""
-        product: np.ndarray = lifts * self._context_lift(given)
-        apart = ~(product @ self.state.prior > 0)
-        product[apart] = lifts[apart]
-        return product
-
-    def _allowed(self, among: Iterable[Any] | None, exclude: Iterable[Any] | None) -> np.ndarray | None:
-        """Row numbers of the items that may be recommended; None: all."""
-        if among is None and exclude is None:
-            return None
-        vocabulary = self.vocabularies[self.item_modality]
-        mask = np.full(len(vocabulary), among is None)
-        if among is not None:
-            mask[vocabulary.rows(_listed_ids(among))] = True
-        if exclude is not None:
-            mask[vocabulary.rows(_listed_ids(exclude))] = False
-        return np.flatnonzero(mask)
-
-    def _rank(
-        self, lifts: np.ndarray, k: int, seen: sp.csr_matrix | None, allowed: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        queries = np.ascontiguousarray(lifts * self.state.prior, dtype=np.float32)
-        if seen is None:
-            rows, scores = self._item_index.search(queries, k, allowed=allowed)
-            return rows.astype(np.int32), scores
-        if not seen.has_sorted_indices:
-            seen = seen.sorted_indices()
-        return self._item_index.search_unseen(queries, seen.indptr, seen.indices.astype(np.int32), k, allowed=allowed)
-
-    def _read_histories(self, frame: Any) -> tuple[pl.Series, History]:
-        """(ids of the new users, their histories) of a frame with a column of users and one of items."""
-        table = _as_frame(frame)
-        user, item = vertex_columns((self.user_modality, self.item_modality))
-        if self.user_modality != self.item_modality:
-            names = {"user": user, "item": item}
-            table = table.rename({a: b for a, b in names.items() if a in table.columns and b not in table.columns})
-        for needed in (user, item):
-            if needed not in table.columns:
-                raise DataError(
-                    f"histories need a column '{needed}'; the frame has {listed(table.columns)}."
-                    f"{did_you_mean(needed, table.columns)}"
-                )
-        ids = table[user].unique(maintain_order=True)
-        if ids.null_count():
-            raise DataError(f"histories: column '{user}' has nulls; every row needs the id of its user.")
-        at = pl.DataFrame({"id": ids, "row": np.arange(len(ids))})
-        users = table.select(pl.col(user).alias("id")).join(at, on="id", how="left", maintain_order="left")["row"]
-        weight = _weights(table, "histories")
-        rows = self.offsets[self.item_modality] + self.vocabularies[self.item_modality].rows(table[item])
-        owners, time = users.to_numpy(), None
-        if "time" in table.columns:
-            time = as_numbers(as_times(table["time"], "histories"))
-        part = Positions(owners, rows[:, None], weight, time)
-        return ids, self._histories_of(part, len(ids))
-
-    def _histories_of(self, part: Positions, n_users: int) -> History:
-        history, _ = collect_history([part], self._reading, n_users, len(self.state.lift))
-        items = self.vocabularies[self.item_modality]
-        factor = importance_of(self._reading, items, self.offsets[self.item_modality], len(self.state.lift))
-        history.importance = factor[history.vertices]
-        return history
-
-    def _tau(self, *modalities: str) -> float:
-        """Weight of the first fitted edge type between modalities; 1 when there is none."""
-        for name, members in self.edge_modalities.items():
-            if Counter(modalities) <= Counter(members):
-                return float(self.fitted_edges[name])
-        return 1.0
-
-    def _labelled(self, frame: pl.DataFrame, modality: str, *, on: str = "id") -> pl.DataFrame:
-        """The frame with a column `label` after `on`, when the modality has labels."""
-        if modality not in self.labels:
-            return frame
-        labels = self.labels[modality].rename({"id": on})
-        at = frame.columns.index(on) + 1
-        joined = frame.join(labels, on=on, how="left", maintain_order="left")
-        return joined.select(*frame.columns[:at], "label", *frame.columns[at:])
 
 
 def load(folder: str | Path) -> TopicModel:
@@ -689,40 +275,6 @@ def load(folder: str | Path) -> TopicModel:
     if not isinstance(folder, (str, Path)):
         raise ModelError(f"load takes the folder that save() wrote; got {folder!r}.")
     return read(Path(folder))
-
-
-def _check_number(name: str, value: Any, low: float, high: float = np.inf, *, whole: bool = False) -> Any:
-    good = isinstance(value, (int, np.integer)) if whole else isinstance(value, (int, float, np.number))
-    if isinstance(value, bool) or not good or not low <= value <= high:
-        kind = "a whole number" if whole else "a number"
-        upper = f" to {high:g}" if np.isfinite(high) else " or more"
-        raise ModelError(f"{name} must be {kind}, {low:g}{upper}; got {value!r}.")
-    return value
-
-
-def _weights(table: pl.DataFrame, what: str) -> np.ndarray:
-    """Column `weight` (n,) float32, checked; ones where there is none."""
-    if "weight" not in table.columns:
-        return np.ones(table.height, np.float32)
-    if not table["weight"].dtype.is_numeric():
-        raise DataError(f"{what}: weight must be a column of numbers; got {table['weight'].dtype}. Cast the column.")
-    weight = table["weight"].cast(pl.Float32).to_numpy()
-    if not (np.isfinite(weight).all() and (weight > 0).all()):
-        raise DataError(f"{what}: weight must be positive and finite in every row.")
-    return weight
-
-
-def _listed_ids(ids: Any) -> Sequence[Any]:
-    """A list of ids; a single string or number becomes a list of one."""
-    if isinstance(ids, (str, int, np.integer)):
-        return [ids]
-    if not isinstance(ids, Iterable):
-        raise DataError(f"expected an id or a list of ids; got {ids!r}.")
-    return list(ids)
-
-
-def _as_frame(frame: Any) -> pl.DataFrame:
-    return as_frame(frame, "the frame")
 
 
 def _as_graph(data: Any) -> Hypergraph:

@@ -177,7 +177,7 @@ def test_recall_is_that_of_the_queries_that_are_asked() -> None:
 
 
 def test_the_index_of_items_is_measured_on_users(films: hr.Hypergraph, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hyperrec.model.EXACT_UP_TO", 10)
+    monkeypatch.setattr("hyperrec.answers.EXACT_UP_TO", 10)
     model = hr.TopicModel(3, edges={"watched": 1.0}, n_passes=2).fit(films, progress=False)
     sample = model._item_index._sample
     assert sample.shape == (120, 3)

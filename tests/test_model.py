@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hyperrec as hr
-from hyperrec.model import UNSEEN_ITEM
+from hyperrec.answers import UNSEEN_ITEM
 
 EDGES = {"watched": 1.0, "genre": 0.2, "watched_at": 0.1}
 GENRES, HOURS = ["drama", "comedy", "horror"], ["day", "evening", "night"]
