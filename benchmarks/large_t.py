@@ -58,15 +58,15 @@ def main() -> None:
         base = base or seconds
         model = hr.TopicModel(n_topics, edges={"rated": 1.0}, drop_below=drop_below).fit(train)
         found = hr.evaluate(model, train, validation)
-        items = model.embedding("item")
         with tempfile.TemporaryDirectory() as folder:
             size = (model.save(Path(folder) / "model") / "arrays.safetensors").stat().st_size
-        cells = f"{found['ndcg@10']:.4f}", f"{(items > 0).sum(axis=1).mean():.0f}", model.history.height, f"{size / 2**20:.0f}"
+        kept = f"{(model.embedding('item') > 0).sum(axis=1).mean():.0f}"
+        cells = f"{found['ndcg@10']:.4f}", kept, model.history.height, f"{size / 2**20:.0f}"
         rows.append((n_topics, f"{drop_below:g}", f"{seconds:.3f}", f"{seconds / base:.1f}", *cells))
     header = ("T", "drop_below", "late pass, s", "to the first row", "NDCG@10", "topics of an item", "passes", "saved, MiB")
     note = (
-        f"{machine()}, {numba.get_num_threads()} threads of {os.cpu_count()}; movielens-1m, users read in `Mean()`, seed {args.seed}; "
-        f"medians of {LATE} passes after {WARM} others; NDCG@10 on the validation split, saved: with the histories."
+        f"{machine()}, {numba.get_num_threads()} threads of {os.cpu_count()}; movielens-1m, users read in `Mean()`, "
+        f"seed {args.seed}; medians of {LATE} passes after {WARM} others; NDCG@10 on the validation split; saved: with histories."
     )
     write("large_t", header, rows, note)
 

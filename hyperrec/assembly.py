@@ -21,6 +21,7 @@ from hyperrec.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from hyperrec.store import StoredHypergraph
 
+NEAR = 512  # rows that a cache holds
 NO_TIME = np.iinfo(np.int64).min
 
 
@@ -193,7 +194,8 @@ class Outline:
             whole += _totals(part.rows, part.weight, n_rows)
         for same_order in free.values():  # types of one order are one shard: the E-step does not tell them apart
             rows, weight = (np.concatenate(part) for part in zip(*same_order, strict=True))
-            shards.append(Edges.symmetric(rows, weight))
+            order = np.lexsort((rows[:, -1], rows[:, 0] // NEAR))  # so that two rows of an edge are in the cache
+            shards.append(Edges.symmetric(rows[order], weight[order]))
         if user == item:  # no one is recommended to oneself
             seen = seen.maximum(sp.eye(*seen.shape, first, np.float32, format="csr"))
         seen.sort_indices()

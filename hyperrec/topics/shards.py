@@ -19,7 +19,7 @@ MAX_CHUNKS = 8
 CHUNK_BYTES = 2**29  # all the chunks' tables together, where more than two are worth it
 BLOCK = 2048  # containers whose sums the caches hold, at a few hundred topics
 PARTS = 32  # of a block, for the threads to share
-SPARSE = 1 / 8  # share of lifts that are not zero, met by the edges, below which entries are gone through one by one
+SPARSE = 1 / 12  # share of lifts that are not zero, met by the edges, below which entries are gone through one by one
 
 
 class History:
@@ -248,14 +248,14 @@ class Edges:
         history, bounds = self.history, _bounds(self.indptr, n_vertices, n_topics)
         n_chunks = len(bounds) - 1
         sums, scores = np.zeros((n_chunks, n_vertices, n_topics), np.float32), np.zeros((n_chunks, 3))
-        n_t, shares = np.zeros((n_chunks, n_topics)), np.zeros((n_chunks, len(state.shares)))
+        shares = np.zeros((n_chunks, len(state.shares)))
         edge_kernels.add_edges(
             self.indptr, self.vertices, self.weight, self.place,
             history.indptr, history.vertices, history.weight, history.importance, history.starts,
-            *self.plan, state.shares, state.lift, state.prior, bounds, sums, n_t, shares, scores,
+            *self.plan, state.shares, state.lift, state.prior, bounds, sums, shares, scores,
         )  # fmt: skip
         edge_kernels.merge_chunks(sums, statistics.n_vt)
-        statistics.n_t[:] = n_t.sum(axis=0)
+        statistics.n_t[:] = statistics.n_vt.sum(axis=0, dtype=np.float64) / self.vertices.shape[1]  # every edge once
         statistics.shares[:] = shares.sum(axis=0)
         return statistics.scored(scores)
 

@@ -275,7 +275,7 @@ def read_contexts(
 @njit(nogil=True, cache=True, parallel=True, fastmath=REORDER)
 def add_edges(
     indptr, edges, weight, place, history_indptr, history_vertices, history_weight, importance, starts,
-    kinds, params, lags, passes, alpha, lift, prior, bounds, sums, totals, shares, scores,
+    kinds, params, lags, passes, alpha, lift, prior, bounds, sums, shares, scores,
 ):  # fmt: skip
     """E-step of hyperedges of any order, alone or each in the context of a place in its container's history.
 
@@ -283,8 +283,8 @@ def add_edges(
     place (E,): the position of the history that the edge is, n for none of its n; not read without contexts.
     history_*, importance, starts: the positions of each container; kinds, params, lags, passes, alpha: the contexts, see
     `_fill_contexts`; no kinds: the symmetric form.
-    sums (C, V, T): expected counts n_vt of each chunk; totals (C, T): n_t, every edge once; shares (C, K): weight that each
-    context explained; scores as above.
+    sums (C, V, T): expected counts n_vt of each chunk; shares (C, K): weight that each context explained; scores (C, 3):
+    log-likelihood, edges without context or a shared topic, weight.
 
     The product runs in float32 and again in float64 where it under- or overflows.
     """
@@ -293,7 +293,6 @@ def add_edges(
     n_kinds = len(kinds)
     for chunk in prange(bounds.shape[0] - 1):
         sums_c = sums[chunk]
-        totals_c = totals[chunk]
         posterior = np.empty(n_topics, np.float32)
         explained = np.empty(max(n_kinds, 1), np.float64)
         wide = np.empty(n_topics, np.float64)
@@ -326,39 +325,49 @@ def add_edges(
                 mass += n
                 i = min(place[e], n_positions)
                 in_context = n_kinds > 0 and there[n_kinds, i]
-                context = mixed[i] if in_context else ones
                 lost = n_positions > 0 and not in_context  # nothing but this vertex: context p(t)
                 row = lift[edges[e, 0]]
-                for t in range(n_topics):
-                    posterior[t] = prior[t] * row[t]
-                for j in range(1, order):
+                z = np.float32(0)
+                if order == 1:
+                    for t in range(n_topics):
+                        posterior[t] = prior[t] * row[t]
+                        z += posterior[t]
+                else:
+                    other = lift[edges[e, 1]]
+                    for t in range(n_topics):
+                        posterior[t] = prior[t] * row[t] * other[t]
+                        z += posterior[t]
+                for j in range(2, order):
                     row = lift[edges[e, j]]
+                    z = np.float32(0)
                     for t in range(n_topics):
                         posterior[t] *= row[t]
+                        z += posterior[t]
                 if in_context and n_kinds > 1:  # what each context says of the edge
                     explained_z = 0.0
                     for k in range(n_kinds):
                         explained[k] = 0.0
                         if there[k, i]:
                             row = out[k, i]
-                            z = np.float32(0)
+                            product = np.float32(0)
                             for t in range(n_topics):
-                                z += posterior[t] * row[t]
-                            explained[k] = alpha[k] * z
+                                product += posterior[t] * row[t]
+                            explained[k] = alpha[k] * product
                             explained_z += explained[k]
                     if 1e-30 < explained_z < 1e30:
                         for k in range(n_kinds):
                             shares[chunk, k] += n * explained[k] / explained_z
-                z = np.float32(0)
-                for t in range(n_topics):
-                    posterior[t] *= context[t]
-                    z += posterior[t]
+                context = mixed[i] if in_context else ones
+                if in_context:
+                    z = np.float32(0)
+                    for t in range(n_topics):
+                        posterior[t] *= context[t]
+                        z += posterior[t]
                 log_z = 0.0
+                scale = np.float32(1)
                 if z > np.float32(1e-25) and z < np.float32(1e25):
                     scale = n / z
                     log_z = np.log(z)
-                    for t in range(n_topics):
-                        posterior[t] *= scale
                 else:
                     wide_z = 0.0
                     for t in range(n_topics):
@@ -376,12 +385,10 @@ def add_edges(
                             posterior[t] = n * prior[t]
                 degenerate += lost
                 log_likelihood += n * log_z
-                for t in range(n_topics):
-                    totals_c[t] += posterior[t]
                 for j in range(order):
                     into = sums_c[edges[e, j]]
                     for t in range(n_topics):
-                        into[t] += posterior[t]
+                        into[t] += scale * posterior[t]
         scores[chunk, 0] = log_likelihood
         scores[chunk, 1] = degenerate
         scores[chunk, 2] = mass
