@@ -16,6 +16,7 @@ from hyperrec.topics.contexts import Context, from_json
 ALL = [
     hr.Mean(),
     hr.Mean(passes=2),
+    hr.FoldIn(iterations=3, start="uniform"),
     hr.Recency(0.3, pause=60, importance={"a": 0.5}),
     hr.TwoSided(0.1, 0.2, 0.7, passes=1),
     hr.Window(2),
@@ -24,7 +25,7 @@ ALL = [
 ]
 
 
-@pytest.mark.parametrize("context", ALL, ids=repr)
+@pytest.mark.parametrize("context", [*ALL, hr.Window(2, importance={3: 0.5, 7: 0})], ids=repr)
 def test_json_gives_the_same_context_back(context: Context) -> None:
     again = from_json(json.loads(json.dumps(context.as_json())))
     assert again == context

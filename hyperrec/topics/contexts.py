@@ -77,6 +77,9 @@ class Context:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         if isinstance(self, Mixture):
             values["contexts"] = [part.as_json() for part in self.contexts]
+        if isinstance(self, Ordered) and self.importance is not None:  # as pairs: the keys of JSON are strings
+            plain = {item.item() if isinstance(item, np.generic) else item: factor for item, factor in self.importance.items()}
+            values["importance"] = list(plain.items())
         return {"kind": type(self).__name__, **values}
 
 
@@ -268,6 +271,8 @@ def from_json(values: Mapping[str, Any] | None) -> Context | None:
     if values is None:
         return None
     values = dict(values)
+    if values.get("importance") is not None:
+        values["importance"] = dict(values["importance"])
     kind = KINDS[values.pop("kind")]
     if kind is Mixture:
         return Mixture(*map(from_json, values.pop("contexts")), **values)  # type: ignore[arg-type]
