@@ -15,7 +15,13 @@ import pytest
 import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
 from polars.testing import assert_frame_equal
-from strategies import edges_and_states, edges_in_context_and_states, pairs_and_states, sequences_and_states
+from strategies import (
+    edges_and_states,
+    edges_in_context_and_states,
+    folded_pairs_and_states,
+    pairs_and_states,
+    sequences_and_states,
+)
 
 import hyperrec as hr
 from hyperrec import storage, streaming
@@ -37,6 +43,8 @@ FORMS: dict[str, dict[str, Any]] = {
     "mixture": {"context": hr.Mixture(hr.Recency(0.5), hr.Mean())},
     "container": {"context": None},
     "symmetric": {"container": None},
+    "folded": {"context": hr.FoldIn(iterations=2)},
+    "sparse": {"drop_below": 0.2},
 }
 WEIGHTS = {"watched": 1.0, "genre": 0.2, "watched_at": 0.1}
 
@@ -60,7 +68,7 @@ def folder(world: hr.Hypergraph, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
-@given(pairs_and_states() | edges_and_states() | edges_in_context_and_states() | sequences_and_states())
+@given(pairs_and_states() | folded_pairs_and_states() | edges_and_states() | edges_in_context_and_states() | sequences_and_states())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_a_shard_in_a_file_counts_the_same(tmp_path_factory: pytest.TempPathFactory, case: tuple[Pairs | Edges, State]) -> None:
     shard, state = case
@@ -76,6 +84,7 @@ def assert_same_statistics(a: Statistics, b: Statistics) -> None:
 
 def options_of(form: str) -> Settings:
     given: dict[str, Any] = {"container": "user", "context": hr.Mean(), **FORMS[form]}
+    given.pop("drop_below", None)
     return {**given, "length_damping": 0.25, "context_exponent": 0.15}  # type: ignore[typeddict-item, return-value]
 
 

@@ -147,8 +147,10 @@ class Pairs:
         return np.bincount(self.history.vertices)
 
     def _is_sparse(self, state: State) -> bool:
-        met = self.n_met
-        return bool(met @ state.n_kept[: len(met)] < SPARSE * met.sum() * state.lift.shape[1])
+        few = SPARSE * state.lift.shape[1]
+        if state.n_kept.min() >= few:
+            return False
+        return bool(self.n_met @ state.n_kept[: len(self.n_met)] < few * self.n_met.sum())
 
     def expected_counts(self, state: State) -> Statistics:
         """E-step of the shard."""

@@ -86,7 +86,7 @@ class StoredShard:
         if isinstance(shard, Pairs):  # neither importance nor starts count there
             arrays = {name: getattr(shard.history, name) for name in POSITIONS[:3]} | {"damping": shard.damping}
             arrays |= {one.name: getattr(shard.blocks, one.name) for one in fields(Blocks) if one.name != "weight"}
-            arrays["turned_weight"] = shard.blocks.weight
+            arrays |= {"turned_weight": shard.blocks.weight, "n_met": shard.n_met}
             return cls(ArrayFile.write(path, arrays), Pairs, shard.plan, shard.n_contexts)
         arrays = {f"history.{name}": getattr(shard.history, name) for name in POSITIONS}
         arrays |= {name: getattr(shard, name) for name in ("indptr", "vertices", "weight", "place")}
@@ -102,6 +102,7 @@ class StoredShard:
         own = {name: arrays.pop(name) for name in POSITIONS[:3]}
         history = History(**own, importance=constant(1, np.float32, n), starts=constant(False, np.bool_, n))
         shard = Pairs(history, arrays.pop("damping"), self.plan)
+        shard.__dict__["n_met"] = arrays.pop("n_met")
         shard.__dict__["blocks"] = Blocks(weight=arrays.pop("turned_weight"), **arrays)  # what cached_property would make anew
         return shard
 
