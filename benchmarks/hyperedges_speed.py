@@ -6,7 +6,7 @@
 Writes the block of that name in README.md. The hyperedges are synthetic: a document, of power-law length, and two or three
 tokens of power-law popularity, so that an edge of order h is a transaction of h - 1 tokens in a document. Speed is
 edges * T * inner / s; BigARTM finds a document's topics by ten inner iterations a pass (fewer would count its own E-step for
-more), hyperrec's general kernel makes one, in the symmetric form and in the container form.
+more), and so does hyperrec's `FoldIn`; in the symmetric and the container form, where vectors of documents are kept, it makes one.
 """
 
 from __future__ import annotations
@@ -40,9 +40,11 @@ def hyperedges(n_edges: int, order: int, seed: int) -> tuple[np.ndarray, np.ndar
     return documents, rng.permutation(TOKENS)[(TOKENS * rng.random((n_edges, order - 1)) ** 3).astype(np.int64)]
 
 
-def our_pass(graph: hr.Hypergraph, container: str | None, n_topics: int, seed: int) -> Callable[[], float]:
+def our_pass(
+    graph: hr.Hypergraph, container: str | None, context: hr.FoldIn | None, n_topics: int, seed: int
+) -> Callable[[], float]:
     """A function that runs one E-step and M-step and returns the seconds that it took."""
-    parts = assemble(graph, {"edges": 1.0}, container=container, context=None, length_damping=0.0, context_exponent=1.0)
+    parts = assemble(graph, {"edges": 1.0}, container=container, context=context, length_damping=0.0, context_exponent=1.0)
     state = em.initial_state(parts.layout, n_topics, seed)
 
     def run() -> float:
@@ -77,8 +79,9 @@ def main() -> None:
             with Peer(args.artm_python, "artm", data, **options) as peer:
                 version = peer.version
                 runs = {
-                    "hyperrec, symmetric": (our_pass(graph, None, args.topics, args.seed), 1),
-                    "hyperrec, container": (our_pass(graph, "document", args.topics, args.seed), 1),
+                    "hyperrec, symmetric": (our_pass(graph, None, None, args.topics, args.seed), 1),
+                    "hyperrec, container": (our_pass(graph, "document", None, args.topics, args.seed), 1),
+                    f"hyperrec, FoldIn({INNER})": (our_pass(graph, "document", hr.FoldIn(INNER), args.topics, args.seed), INNER),
                     f"{version}, transactions": (peer.run, INNER),
                 }
                 turns = [[run() for run, _ in runs.values()] for _ in range(args.repeats + 1)][1:]  # the first one compiles
@@ -92,8 +95,8 @@ def main() -> None:
     header = ("order", "tool", "pass, s", "edges*T*inner/s", "times BigARTM's speed")
     note = (
         f"{machine()}, {version}, {threads} threads of {os.cpu_count()}, seed {args.seed}; {args.edges:,} hyperedges of a document "
-        f"({DOCUMENTS:,}) and two or three tokens ({TOKENS:,}), T = {args.topics}; BigARTM with {INNER} inner iterations, hyperrec "
-        f"with 1. Medians of {args.repeats} turns."
+        f"({DOCUMENTS:,}) and two or three tokens ({TOKENS:,}), T = {args.topics}; {INNER} inner iterations with BigARTM and "
+        f"FoldIn, 1 in the other forms. Medians of {args.repeats} turns."
     )
     write("hyperedges_speed", header, rows, note)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, TypedDict, Unpack
 
 import numpy as np
@@ -189,7 +189,10 @@ class Outline:
             mass += _totals(new.vertices[:, None], counted, n_rows)
         for part in grouped:
             part = part._replace(weight=part.weight * damping[part.owners])
-            shards.append(_in_context(part, new if in_order else history, new_time, before, history, plan))
+            edges = _in_context(part, new if in_order else history, new_time, before, history, plan)
+            # where the histories are these edges, a fold-in is of all their vertices
+            alone = isinstance(context, FoldIn) and known is None and not has_pairs and len(grouped) == 1
+            shards.append(replace(edges, folded=True) if alone else edges)
             mass += _totals(part.rows[:, :1], part.weight, n_rows)
             whole += _totals(part.rows, part.weight, n_rows)
         for same_order in free.values():  # types of one order are one shard: the E-step does not tell them apart

@@ -143,7 +143,7 @@ def _add(total: Any, value: object) -> None:
     elif isinstance(value, Mapping):
         _add(total, list(value.items()))
     elif isinstance(value, StoredShard):
-        _add(total, [value.kind.__name__, value.plan, value.file.read()])
+        _add(total, [value.kind.__name__, value.plan, value.folded, value.file.read()])
     elif is_dataclass(value):
         _add(total, [type(value).__name__, *(getattr(value, one.name) for one in fields(value))])
     elif isinstance(value, History):

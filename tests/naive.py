@@ -129,6 +129,26 @@ def expected_folded(shard: Pairs, p: np.ndarray, prior: np.ndarray) -> Counts:
     return Counts(n_vt, n_vt.sum(axis=0), log_likelihood, n_degenerate, weight)
 
 
+def expected_folded_edges(shard: Edges, p: np.ndarray, prior: np.ndarray) -> Counts:
+    """E-step of hyperedges in theta folded in from them: p_te = norm_t(theta_t prod_{v in e} p(t|v) / p(t))."""
+    p, prior, weight = np.float64(p), np.float64(prior), np.float64(shard.weight)
+    n_vt, n_t, log_likelihood, n_degenerate = np.zeros_like(p), np.zeros_like(prior), 0.0, 0
+    iterations, uniform, _ = shard.plan.params[0]
+    for d in range(len(shard.indptr) - 1):
+        at = slice(shard.indptr[d], shard.indptr[d + 1])
+        products = np.prod(p[shard.vertices[at]] / prior, axis=1)
+        theta, _ = folded_in(products * prior, weight[at], int(iterations), bool(uniform), prior)
+        for edge, product, n in zip(shard.vertices[at], products, weight[at], strict=True):
+            joint = product * theta
+            posterior = norm(joint) if joint.sum() > 0 else prior
+            log_likelihood += n * np.log(joint.sum()) if joint.sum() > 0 else 0.0
+            n_degenerate += not joint.sum() > 0
+            n_t += n * posterior
+            for v in edge:
+                n_vt[v] += n * posterior
+    return Counts(n_vt, n_t, log_likelihood, n_degenerate, weight.sum())
+
+
 def thetaless_likelihood(phi: np.ndarray, p_t: np.ndarray, n_dw: np.ndarray) -> float:
     """sum_dw n_dw ln sum_t phi_wt theta_td(phi), theta_td = sum_w n_dw / n_d norm_t(phi_wt p_t)."""
     theta = n_dw @ np.array([norm(row * p_t) for row in phi]) / n_dw.sum(axis=1, keepdims=True)

@@ -301,7 +301,7 @@ def cuts(shard: Shard, cut: int) -> Iterator[Shard]:
         else:
             rows = slice(shard.indptr[begin], shard.indptr[end])
             indptr = shard.indptr[begin : end + 1] - shard.indptr[begin]
-            yield Edges(indptr, shard.vertices[rows], shard.weight[rows], shard.place[rows], history, shard.plan)
+            yield Edges(indptr, shard.vertices[rows], shard.weight[rows], shard.place[rows], history, shard.plan, shard.folded)
 
 
 # ------------------------------------------------------------------------------------------------ determinism
@@ -320,11 +320,13 @@ def big_shards() -> tuple[list[Shard], Layout]:
     lengths = np.diff(history.indptr)[containers]
     in_context = Edges(indptr, edges, weight, lengths, history, Mean().plan())
     symmetric = Edges.symmetric(edges, weight)
+    folded_edges = Edges(indptr, edges, weight, lengths, history, FoldIn(iterations=3).plan(), folded=True)
     folded = Pairs(history, np.ones(n_containers, np.float32), FoldIn(iterations=3).plan())
     sequence = History(history.indptr, history.vertices, history.weight, strategies.weights(rng, len(history.vertices)))
     both = Mixture(TwoSided(0.3, 0.2), Window(2), passes=1).plan()
     in_order = Edges(indptr, edges, weight, np.minimum(rng.integers(5, size=n_edges), lengths), sequence, both)
-    return [pairs, folded, symmetric, in_context, in_order], Layout((n_vertices,), strategies.mass_of([symmetric], n_vertices))
+    shards: list[Shard] = [pairs, folded, symmetric, in_context, in_order, folded_edges]
+    return shards, Layout((n_vertices,), strategies.mass_of([symmetric], n_vertices))
 
 
 def fits_of_all_kernels(n_threads: int) -> list[bytes]:
@@ -354,7 +356,7 @@ def test_shards_may_be_counted_in_any_order_and_again(n_shards: int) -> None:
     shards, layout = big_shards()
     rng = np.random.default_rng(n_shards)
     state = em.initial_state(layout, 7, 3, n_contexts=max(shard.n_contexts for shard in shards))
-    for kind in (shards[0], shards[1], shards[3], shards[4]):
+    for kind in (shards[0], shards[1], shards[3], shards[4], shards[5]):
         some = pieces(kind, 2000)[:n_shards]
         assert len(some) == n_shards
         wanted = em.e_step(some, state)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import naive
 import numpy as np
 import polars as pl
@@ -55,6 +57,43 @@ def test_pairs_and_edges_are_read_alike(problem: tuple[Pairs, State]) -> None:
     scale = 3e-5 * wanted.n_vt.sum(axis=1, keepdims=True)
     assert (np.abs(found.n_vt - wanted.n_vt) <= 2e-4 * wanted.n_vt + scale).all()
     np.testing.assert_allclose(found.log_likelihood, wanted.log_likelihood, rtol=2e-4, atol=1e-5 * wanted.weight)
+
+
+@examples
+@given(
+    strategies.edges_in_context_and_states(),
+    st.builds(hr.FoldIn, iterations=st.integers(1, 4), start=st.sampled_from(["prior", "uniform"])),
+)
+def test_folded_edges_match_naive(problem: tuple[Edges, State], context: hr.FoldIn) -> None:
+    shard, state = problem
+    shard = replace(shard, plan=context.plan(), folded=True)
+    assert_same(shard.expected_counts(state), naive.expected_folded_edges(shard, state.embedding, state.prior))
+
+
+@pytest.mark.parametrize("order", range(2, 9))
+def test_folded_edges_of_extreme_vertices_and_weights(order: int) -> None:
+    rng = np.random.default_rng(order)
+    state = strategies.state_of(rng, 9, 12, 0.0)
+    rows = state.embedding ** np.float32(8)
+    state = make_state(rows / rows.sum(axis=1, keepdims=True), state.prior, Layout((9,), np.ones(9)))
+    vertices, weight = rng.integers(9, size=(60, order)).astype(np.int32), (10.0 ** rng.uniform(-6, 9, 60)).astype(np.float32)
+    indptr, plan = np.arange(0, 61, 5), hr.FoldIn(iterations=3).plan()
+    shard = Edges(indptr, vertices, weight, np.zeros(60, np.int64), History.none(12), plan, folded=True)
+    found = shard.expected_counts(state)
+    assert_same(found, naive.expected_folded_edges(shard, state.embedding, state.prior))
+    assert np.isfinite(found.n_vt).all()
+
+
+def test_longer_edges_are_folded_in_with_all_their_vertices() -> None:
+    """Two kinds of documents that the second vertex tells apart, never the first."""
+    rng = np.random.default_rng(3)
+    kind = np.repeat(np.arange(40) % 2, 30)
+    word, year = rng.integers(5, size=1200), kind * 10 + rng.integers(3, size=1200)
+    frame = pl.DataFrame({"document": np.repeat(np.arange(40), 30), "word": word, "year": year})
+    model = hr.TopicModel(2, "document", context=hr.FoldIn(iterations=5), n_passes=40, context_exponent=1, seed=1).fit(frame)
+    years = model.embedding("year").argmax(axis=1)
+    assert len({*years[:3]}) == len({*years[3:]}) == 1
+    assert years[0] != years[3]
 
 
 @examples

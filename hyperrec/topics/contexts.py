@@ -108,6 +108,9 @@ class FoldIn(Context):
     - `FoldIn(exact=True)`: the derivative of the likelihood in phi, through theta too: counts are n_dw p'_tdw, and
       phi_wt = norm_w of their sums. Takes one edge type of pairs.
 
+    Where the edges of containers are longer than pairs, theta is that of the edges: theta <- sum_e n_e / n norm_t(theta_t prod
+    phi). Afterwards a container is read from its items.
+
     A vertex is explained by itself too: for recommendations `Mean` leaves it out.
     """
 

@@ -203,6 +203,7 @@ class Edges:
 
     indptr (D + 1,), vertices (E, h) int32 rows of the table, weight (E,) float32, history of the D containers (empty in the
     symmetric form), place (E,) int64: the position that the edge is, or the number of positions for none of them; plan: contexts.
+    folded: the context is `FoldIn`, of these edges with all their vertices instead of the history.
     """
 
     indptr: np.ndarray
@@ -211,6 +212,7 @@ class Edges:
     place: np.ndarray
     history: History
     plan: Plan = NO_PLAN
+    folded: bool = False
 
     @classmethod
     def symmetric(cls, vertices: np.ndarray, weight: np.ndarray) -> Edges:
@@ -236,7 +238,7 @@ class Edges:
         if not self.contained:
             return Edges.symmetric(self.vertices[units], self.weight[units])
         indptr, at = _lines(self.indptr, units)
-        return Edges(indptr, self.vertices[at], self.weight[at], self.place[at], self.history.take(units), self.plan)
+        return Edges(indptr, self.vertices[at], self.weight[at], self.place[at], self.history.take(units), self.plan, self.folded)
 
     def totals(self, n_vertices: int) -> tuple[np.ndarray, float]:
         """n_v (V,) float64, the weight of the edges of each vertex, and of all edges."""
@@ -251,11 +253,18 @@ class Edges:
         n_chunks = len(bounds) - 1
         sums, scores = np.zeros((n_chunks, n_vertices, n_topics), np.float32), np.zeros((n_chunks, 3))
         shares = np.zeros((n_chunks, len(state.shares)))
-        edge_kernels.add_edges(
-            self.indptr, self.vertices, self.weight, self.place,
-            history.indptr, history.vertices, history.weight, history.importance, history.starts,
-            *self.plan, state.shares, state.lift, state.prior, bounds, sums, shares, scores,
-        )  # fmt: skip
+        if self.folded:
+            iterations, uniform, _ = self.plan.params[0]
+            edge_kernels.add_folded_edges(
+                self.indptr, self.vertices, self.weight, bool(uniform), int(iterations), state.lift, state.prior, bounds, sums,
+                scores,
+            )  # fmt: skip
+        else:
+            edge_kernels.add_edges(
+                self.indptr, self.vertices, self.weight, self.place,
+                history.indptr, history.vertices, history.weight, history.importance, history.starts,
+                *self.plan, state.shares, state.lift, state.prior, bounds, sums, shares, scores,
+            )  # fmt: skip
         edge_kernels.merge_chunks(sums, statistics.n_vt)
         statistics.n_t[:] = statistics.n_vt.sum(axis=0, dtype=np.float64) / self.vertices.shape[1]  # every edge once
         statistics.shares[:] = shares.sum(axis=0)

@@ -79,6 +79,7 @@ class StoredShard:
     kind: type[Pairs] | type[Edges]
     plan: Plan
     n_contexts: int
+    folded: bool = False
     history: History = field(default_factory=lambda: History.none(0))
 
     @classmethod
@@ -90,14 +91,14 @@ class StoredShard:
             return cls(ArrayFile.write(path, arrays), Pairs, shard.plan, shard.n_contexts)
         arrays = {f"history.{name}": getattr(shard.history, name) for name in POSITIONS}
         arrays |= {name: getattr(shard, name) for name in ("indptr", "vertices", "weight", "place")}
-        return cls(ArrayFile.write(path, arrays), Edges, shard.plan, shard.n_contexts)
+        return cls(ArrayFile.write(path, arrays), Edges, shard.plan, shard.n_contexts, shard.folded)
 
     def read(self) -> Pairs | Edges:
         """The shard, its arrays mapped."""
         arrays = self.file.read()
         if self.kind is Edges:
             history = History(*(arrays.pop(f"history.{name}") for name in POSITIONS))
-            return Edges(history=history, plan=self.plan, **arrays)
+            return Edges(history=history, plan=self.plan, folded=self.folded, **arrays)
         n = len(arrays["vertices"])
         own = {name: arrays.pop(name) for name in POSITIONS[:3]}
         history = History(**own, importance=constant(1, np.float32, n), starts=constant(False, np.bool_, n))

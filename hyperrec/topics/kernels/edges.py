@@ -501,6 +501,85 @@ def add_pairs_folded_in(
             scores[part, 2] += mass
 
 
+@njit(nogil=True, cache=True, parallel=True, fastmath=REORDER)
+def add_folded_edges(indptr, edges, weight, uniform, iterations, lift, prior, bounds, sums, scores):
+    """E-step of the hyperedges of containers in theta of the container, folded in from these edges: norm_t(theta_t prod lift).
+
+    indptr (D + 1,), edges (E, h) int32, weight (E,) float32; uniform, iterations: see `_fold_in`; bounds, sums, scores: see
+    `add_edges`. The products of a container's edges are made once and stay in the cache for all of its iterations.
+    """
+    n_topics = lift.shape[1]
+    order = edges.shape[1]
+    for chunk in prange(bounds.shape[0] - 1):
+        sums_c = sums[chunk]
+        longest = 0
+        for d in range(bounds[chunk], bounds[chunk + 1]):
+            longest = max(longest, indptr[d + 1] - indptr[d])
+        rows = np.empty((longest, n_topics), np.float32)
+        logs = np.empty(longest, np.float64)
+        theta = np.empty(n_topics, np.float32)
+        new = np.empty(n_topics, np.float32)
+        wide = np.empty(n_topics, np.float64)
+        log_likelihood = 0.0
+        degenerate = 0.0
+        mass = 0.0
+        for d in range(bounds[chunk], bounds[chunk + 1]):
+            first, n_edges = indptr[d], indptr[d + 1] - indptr[d]
+            if n_edges == 0:
+                continue
+            for i in range(n_edges):
+                row = rows[i]
+                row[:] = lift[edges[first + i, 0]]
+                for j in range(1, order):
+                    other = lift[edges[first + i, j]]
+                    for t in range(n_topics):
+                        row[t] *= other[t]
+                z = np.float32(0)
+                for t in range(n_topics):
+                    z += prior[t] * row[t]
+                logs[i] = 0.0
+                if z > np.float32(1e-25) and z < np.float32(1e25):
+                    logs[i] = np.log(z)
+                    scale = np.float32(1) / z
+                    for t in range(n_topics):
+                        row[t] *= scale
+                else:
+                    wide_z = 0.0
+                    for t in range(n_topics):
+                        wide[t] = 1.0
+                        for j in range(order):
+                            wide[t] *= lift[edges[first + i, j], t]
+                        wide_z += prior[t] * wide[t]
+                    if wide_z > 1e-290:
+                        logs[i] = np.log(wide_z)
+                    for t in range(n_topics):
+                        row[t] = wide[t] / wide_z if wide_z > 1e-290 else 0.0
+            _fold_in(rows[:n_edges], weight[first : first + n_edges], prior, uniform, iterations, theta, new)
+            for i in range(n_edges):
+                n = weight[first + i]
+                mass += n
+                row = rows[i]
+                z = np.float32(0)
+                for t in range(n_topics):
+                    z += row[t] * theta[t]
+                if z > TINY:
+                    log_likelihood += n * (np.log(z) + logs[i])
+                    scale = n / z
+                    for t in range(n_topics):
+                        row[t] *= scale * theta[t]
+                else:  # the vertices share no topic with theta: kept at p(t), and counted
+                    degenerate += 1
+                    for t in range(n_topics):
+                        row[t] = n * prior[t]
+                for j in range(order):
+                    into = sums_c[edges[first + i, j]]
+                    for t in range(n_topics):
+                        into[t] += row[t]
+        scores[chunk, 0] = log_likelihood
+        scores[chunk, 1] = degenerate
+        scores[chunk, 2] = mass
+
+
 @njit(nogil=True, cache=True, parallel=True)
 def merge_chunks(sums, n_vt):
     """n_vt += sum_c sums_cvt, the chunks added in order in float64."""
