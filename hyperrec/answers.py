@@ -220,8 +220,9 @@ class Answers:
         Returns
         -------
         frame position from 1, modality, id, and five vectors (T float32, each sums to one): context_free p(t|w_i); left and right,
-        the contexts of what comes before and after alone; context theta_i, in which the model reads the position; contextual
-        p(t|C_i, w_i). A context of nothing is p(t). Slides: "Analogy of the localized E-step with the transformer".
+        the contexts of what comes before and after alone (without an order, of the whole); context theta_i, in which the model
+        reads the position; contextual p(t|C_i, w_i). A context of nothing is p(t). Slides: "Analogy of the localized E-step with
+        the transformer".
 
         Raises
         ------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -45,8 +46,9 @@ class TopicModel(Answers):
     length_damping : the edges of a container with total weight n count n^-length_damping, so that long histories do not rule.
     context_exponent : power of the lifts of modalities that only accompany (container, item) edges, such as hour or store; at 1
         contexts that tell much the same (weekday, weekend) are counted as if each told something new.
-    drop_below : entries of p(t|v) under it are dropped, slowly at first, and stay zero: with thousands of topics the passes then go
-        through the few that a vertex has (in `Mean`), and the saved model is small. 0 drops none; .001 to .002 costs no quality.
+    drop_below : entries of p(t|v) under it are dropped, slowly at first, and stay zero unless a regularizer gives them counts: with
+        thousands of topics the passes then go through the few that a vertex has (in `Mean`), and the saved model is small. 0 drops
+        none; .001 to .002 costs no quality.
     regularizers : criteria that are maximized beside the likelihood: `Smooth`, `Decorrelate`, or any object with modality,
         value(phi) and addend(phi) = phi * dR/dphi, phi (V, T) = p(v|t) over the vertices of its modality; in the container form
         (context=None) that of the container is theta (D, T) = p(t|d). `model.regularizers` may be set anew before fitting on.
@@ -101,8 +103,8 @@ class TopicModel(Answers):
     def __repr__(self) -> str:
         state = "fitted" if self.fitted else "not fitted"
         if self.fitted:
-            emptied = {m: n for m, n in self.emptied.items() if n}
-            without = {m: left for m, n in self.degenerate.items() if (left := n - self.emptied.get(m, 0))}
+            emptied = {m: n for m, n in self.emptied.items() if n and self.regularizers}
+            without = {m: left for m, n in self.degenerate.items() if (left := n - emptied.get(m, 0))}
             for why, rows in (("without counts", without), ("emptied by regularizers", emptied)):
                 state += f", {why} and put at p(t): {', '.join(f'{n} {m}' for m, n in rows.items())}" if rows else ""
         told = f", regularizers={self.regularizers!r}" if self.regularizers else ""
@@ -236,7 +238,8 @@ class TopicModel(Answers):
 
         parameters = {name: getattr(self, name) for name in PARAMETERS}
         context = self.context.as_json() if self.context else None
-        made_by = {"regularizers": [repr(one) for one in self.regularizers], "online": vars(self.online) if self.online else None}
+        regularizers = [re.sub(" at 0x[0-9a-f]+", "", repr(one)) for one in self.regularizers]  # of a user's own, less the address
+        made_by = {"regularizers": regularizers, "online": vars(self.online) if self.online else None}
         return {"hyperrec": __version__, **parameters, "context": context, "edges": dict(edges), **made_by}
 
     def _regularization(self, assembly: Assembly) -> Regularization | None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from hyperrec.schema import LogSchema
 
 FORMAT = "hyperrec-store"
+SCRATCH = ".fit-"  # how the names of folders begin in which a fit lays out what its passes read
 VERSION = 1
 PART_EDGES = 2**22  # edges of a part: a shard of them, with all that the E-step needs, is about 100 MB
 
@@ -321,7 +322,8 @@ def _table(folder: Path, path: Path) -> pl.DataFrame:
 
 
 def _files(folder: Path) -> set[str]:
-    return {"store.json", *(name.partition("/")[0] for name in _read_config(folder)["files"])}
+    kept = {"store.json", *(name.partition("/")[0] for name in _read_config(folder)["files"])}
+    return kept | {path.name for path in folder.glob(f"{SCRATCH}*")}  # what a fit that was killed has left
 
 
 STORE = Kind("store", DataError, _files)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Unpack
+from typing import IO, Unpack
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,20 +18,32 @@ import scipy.sparse as sp
 from hyperrec.assembly import Assembly, Outline, Settings
 from hyperrec.errors import ModelError
 from hyperrec.roles import roles
-from hyperrec.store import StoredHypergraph
+from hyperrec.store import SCRATCH, StoredHypergraph
 from hyperrec.topics.contexts import Ordered
 from hyperrec.topics.shards import History, Pairs
 from hyperrec.topics.stored import CSRFiles, StoredShard, constant
+
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 @contextmanager
 def scratch_folder(store: StoredHypergraph) -> Iterator[Path]:
     """A folder for the files of a fit: in the store, whose disk has the room, or where temporary files go if it is read-only.
 
-    It is removed at the end; what is still mapped from it (a model's histories) stays readable until it is let go.
+    It is removed at the end; what is still mapped from it (a model's histories) stays readable until it is let go. What fits that
+    were killed have left in the store is removed too: a fit that lives holds a lock.
     """
     parent = store.folder if os.access(store.folder, os.W_OK) else None
-    scratch = Path(tempfile.mkdtemp(prefix=".fit-", dir=parent))
+    for left in store.folder.glob(f"{SCRATCH}*") if parent else ():
+        if (left / "lock").exists() and (free := _locked(left / "lock")):
+            shutil.rmtree(left, ignore_errors=True)
+            free.close()
+    scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=parent))
+    (scratch / "lock").touch()
+    lock = _locked(scratch / "lock")
     try:
         yield scratch
     except OSError as error:
@@ -40,6 +52,21 @@ def scratch_folder(store: StoredHypergraph) -> Iterator[Path]:
         raise ModelError(f"cannot write to {scratch}: {error.strerror}. A fit lays out about 40 bytes an edge there.") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        if lock:
+            lock.close()
+
+
+def _locked(path: Path) -> IO[bytes] | None:
+    """The file, locked for this process; None where another one holds it, or the system has no such locks."""
+    if fcntl is None:
+        return None
+    file = path.open("rb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return None
+    return file
 
 
 def assemble_stored(

@@ -24,8 +24,8 @@ FORMS: dict[str, dict[str, Any]] = {
     "sparse": {"n_topics": 30, "drop_below": 0.3},
     "online": {"online": hr.Online(batch_size=16)},
 }
-"""Pairs in their mean, longer edges in a context with learned shares, and edges without any; each has genres beside. Last, a few
-of the entries, which the E-step then goes through one by one."""
+"""Pairs in their mean, longer edges in a context with learned shares, and edges without any; each has genres beside. Sparse: a
+few of the entries, which the E-step then goes through one by one."""
 
 
 def frames() -> dict[str, pl.DataFrame]:

@@ -17,8 +17,9 @@ from hyperrec.topics.kernels.edges import AVERAGES, BACKGROUND, FOLD_IN, MEAN, W
 
 
 class Plan(NamedTuple):
-    """Contexts as the kernels take them: kinds (K,) int64, params (K, 3) float32 (gamma_left, gamma_right, beta), lags (K, 2h)
-    float32, and passes: how often contextual vectors take the place of the context-free ones."""
+    """Contexts as the kernels take them: kinds (K,) int64, params (K, 3) float32 (gamma_left, gamma_right, beta; of a fold-in:
+    iterations, uniform, exact), lags (K, 2h) float32, and passes: how often contextual vectors take the place of the context-free
+    ones."""
 
     kinds: np.ndarray
     params: np.ndarray
@@ -28,7 +29,7 @@ class Plan(NamedTuple):
     def one_sided(self, *, left: bool) -> Plan:
         """The same contexts with what comes before only, or with what comes after only."""
         params, lags = self.params.copy(), self.lags.copy()
-        params[:, 2] = left
+        params[self.kinds == AVERAGES, 2] = left
         half = lags.shape[1] // 2
         lags[:, slice(half, None) if left else slice(0, half)] = 0
         return self._replace(params=params, lags=lags)
@@ -106,7 +107,7 @@ class FoldIn(Context):
     - `FoldIn()`: simplified; theta_td = sum_w n_dw / n_d p(t|w), and the usual M-step;
     - `FoldIn(start="uniform")`: naive; one iteration of the usual EM;
     - `FoldIn(exact=True)`: the derivative of the likelihood in phi, through theta too: counts are n_dw p'_tdw, and
-      phi_wt = norm_w of their sums. Takes one edge type of pairs.
+      phi_wt = norm_w of their sums. Takes pairs alone.
 
     Where the edges of containers are longer than pairs, theta is that of the edges: theta <- sum_e n_e / n norm_t(theta_t prod
     phi). Afterwards a container is read from its items.

@@ -109,7 +109,8 @@ def m_step(
 ) -> tuple[State, np.ndarray]:
     """M-step: eta = 1 is plain EM, eta in (1, 2) over-relaxes by p <- p (p_em / p)^eta.
 
-    Entries of p(t|v) under drop_below become zero, and stay so, but for the largest of a row. Returns the new state and a (V,)
+    Entries of p(t|v) under drop_below become zero, and stay so unless a regularizer gives them counts, but for the largest of a
+    row. Returns the new state and a (V,)
     bool: rows without counts, or left without any by regularizers, which are put at p(t).
     """
     n_t = statistics.n_t / statistics.n_t.sum()
@@ -118,7 +119,8 @@ def m_step(
     embedding = np.empty_like(state.embedding)
     fallback = n_t.astype(np.float32)
     if layout.gradient:
-        n_vt, emptied = _phi_counts(n_vt, statistics.n_t)
+        n_vt, without = _phi_counts(n_vt, statistics.n_t)
+        emptied = without if emptied is None else emptied | without
     weight = n_vt.sum(axis=1, dtype=np.float64) if regularize or layout.gradient else None
     maximize(n_vt, state.embedding, np.float32(eta), fallback, np.float32(drop_below), embedding, empty)
     if eta != 1.0:  # p(t) stays tied to the counts: it moves as the relaxed rows move it
@@ -128,7 +130,9 @@ def m_step(
         n_t = n_t * sums(layout.mass, embedding) / np.maximum(plain, 1e-30)
     explained = statistics.shares.sum()
     shares = statistics.shares / explained if explained > 0 else state.shares
-    return make_state(embedding, n_t, layout, shares, weight), empty if emptied is None else empty | emptied
+    repaired = empty if emptied is None else empty | emptied
+    embedding[repaired] = n_t / n_t.sum()  # the whole of it, neither relaxed nor dropped
+    return make_state(embedding, n_t, layout, shares, weight), repaired
 
 
 def _phi_counts(gradient: np.ndarray, n_t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -137,7 +141,7 @@ def _phi_counts(gradient: np.ndarray, n_t: np.ndarray) -> tuple[np.ndarray, np.n
     n_v = gradient.sum(axis=1, dtype=np.float64)
     counts = np.maximum(gradient, 0)
     totals = counts.sum(axis=0, dtype=np.float64)
-    counts *= np.divide(n_t, totals, out=np.zeros_like(totals), where=totals > 0).astype(np.float32)
+    counts *= np.divide(n_t, totals, out=np.zeros_like(totals), where=totals > FAINT * n_t.sum()).astype(np.float32)
     emptied = (n_v > 0) & ~(counts > 0).any(axis=1)
     counts[emptied] = n_v[emptied, None] * (n_t / n_t.sum())
     return counts, emptied
@@ -229,9 +233,13 @@ def blend(old: Fit, new: Statistics, keep: float, gain: float) -> Statistics:
 
     However often they are kept by a part, the old counts of a row stay above nothing: what is not met for long is not forgotten.
     """
-    kept = np.where((old.n_v > 0) & (keep > 0), np.maximum(keep * old.n_v, FAINT * old.weight), 0)
+    n_v = old.n_v if old.n_vt is None else np.abs(old.n_vt).sum(axis=1, dtype=np.float64)
+    kept = np.where((n_v > 0) & (keep > 0), np.maximum(keep * n_v, FAINT * old.weight), 0)
     new.scale(gain)
-    new.n_vt += kept[:, None].astype(np.float32) * old.state.embedding if old.n_vt is None else np.float32(keep) * old.n_vt
+    if old.n_vt is None:
+        new.n_vt += kept[:, None].astype(np.float32) * old.state.embedding
+    else:
+        new.n_vt += np.divide(kept, n_v, out=np.zeros_like(n_v), where=n_v > 0)[:, None].astype(np.float32) * old.n_vt
     new.n_t += keep * old.weight * old.state.prior.astype(np.float64)
     new.shares += keep * old.weight * old.state.shares
     new.weight += keep * old.weight

@@ -109,6 +109,7 @@ def fit(
                 drop = drop_below if number > 1 else 0.0
                 now.state, now.empty = em.m_step(now.state, counts, layout, 1.0, drop, regularize)
                 now.n_v, now.n_vt, u = counts.n_v, counts.n_vt if regularize or layout.gradient else None, u + 1
+        seen.regularizers = regularize.value(now.state, now.n_v) if regularize else None
         now.n_batches, now.done = u, number == n_passes
         now.history.append(em.row_of(number, seen))
         if on_pass:

@@ -129,13 +129,17 @@ class Unsaved:
     modality: str
 
     def value(self, phi: np.ndarray) -> float:
-        raise ModelError(
+        raise self._refusal
+
+    def addend(self, phi: np.ndarray) -> np.ndarray:
+        raise self._refusal
+
+    @property
+    def _refusal(self) -> ModelError:
+        return ModelError(
             f"the model was fitted with a regularizer of your own, {self.what}, which is not saved with it: "
             "set model.regularizers to your regularizers before you fit on."
         )
-
-    def addend(self, phi: np.ndarray) -> np.ndarray:
-        raise NotImplementedError  # `value` comes first, and refuses
 
 
 KINDS: dict[str, type[Any]] = {one.__name__: one for one in (Smooth, Decorrelate, Unsaved)}

@@ -7,6 +7,7 @@ from numba import njit, prange
 
 from hyperrec.topics.kernels import REORDER
 
+NOTHING = np.float32(1e-37)  # 1 / NOTHING is still a float32
 SMALL = np.float32(1e-18)  # (1 / SMALL)^1.99 is still a float32
 
 
@@ -25,7 +26,7 @@ def maximize(n_vt, old, eta, fallback, drop_below, new, empty):
         total = np.float32(0)
         for t in range(n_topics):
             total += max(counts[t], np.float32(0))
-        empty[v] = not total > 0
+        empty[v] = not total > NOTHING
         if empty[v]:
             for t in range(n_topics):
                 into[t] = fallback[t]
