@@ -110,9 +110,11 @@ class Outline:
         expressed = container is not None and context is not None
         part_of = known or Roles.of(modalities, edges, *roles(graph, edges, container), expressed)
         pairs = expressed and all(len(members) == 2 and part_of.user in members for members in modalities.values())
-        if _is_exact(context) and (known or not pairs):
+        if _is_exact(context) and known:
+            raise ModelError("FoldIn(exact=True) has no partial_fit: fit anew to all the edges, or leave exact out.")
+        if _is_exact(context) and not pairs:
             raise ModelError(
-                "FoldIn(exact=True) takes edges of one kind, container x vertex, and no partial_fit: "
+                "FoldIn(exact=True) takes pairs, container x vertex, alone: "
                 f"the edges are {listed(edges)}. Choose among them by edges=, or leave exact out."
             )
         if sizes is None:

@@ -14,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from hyperrec.errors import ModelError
+from hyperrec.errors import ModelError, listed
 from hyperrec.topics.em import Progress
 from hyperrec.topics.shards import History
 from hyperrec.topics.state import State
@@ -41,9 +41,14 @@ class Checkpoint:
 
         Raises
         ------
-        ModelError : the folder cannot be made or written to.
+        ModelError : the folder cannot be made or written to, or holds other things.
         """
         self = cls(folder / "checkpoint.safetensors", _plain({**problem, "data": digest(data)}))
+        there = sorted(one.name for one in folder.iterdir()) if folder.is_dir() else []
+        if foreign := [one for one in there if one not in (self.path.name, self._draft.name) and not one.startswith(".tmp")]:
+            raise ModelError(
+                f"{folder} holds what is not of a checkpoint ({listed(foreign, most=3)}): it is left alone. Choose another folder."
+            )
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._draft.touch()

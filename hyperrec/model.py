@@ -48,12 +48,13 @@ class TopicModel(Answers):
         contexts that tell much the same (weekday, weekend) are counted as if each told something new.
     drop_below : entries of p(t|v) under it are dropped, slowly at first, and stay zero unless a regularizer gives them counts: with
         thousands of topics the passes then go through the few that a vertex has (in `Mean`), and the saved model is small. 0 drops
-        none; .001 to .002 costs no quality.
+        none; .001 to .002 cost no quality there. The threshold is whole in pass 20: passes become faster after it.
     regularizers : criteria that are maximized beside the likelihood: `Smooth`, `Decorrelate`, or any object with modality,
         value(phi) and addend(phi) = phi * dR/dphi, phi (V, T) = p(v|t) over the vertices of its modality; in the container form
         (context=None) that of the container is theta (D, T) = p(t|d). `model.regularizers` may be set anew before fitting on.
     online : `Online(...)`: the M-step after each mini-batch of containers; n_passes then are passes over the log, all of which are
-        made: tolerance and over_relaxation do not apply. In `history`, each batch is read before the model learns from it.
+        made, of a graph in memory: tolerance and over_relaxation do not apply. In `history`, each batch is read before the model
+        learns from it.
 
     Raises
     ------
@@ -197,7 +198,8 @@ class TopicModel(Answers):
         """Go on with new edges: events, users, items and other vertices that were not there before. The old ones are not needed.
 
         The counts become keep * old + gain * new (the slides' delta and alpha), so that keep < 1 forgets. New events of known users
-        are read in the whole of their history, after what was there. `n_passes` over the new edges.
+        are read in the whole of their history, after what was there. `n_passes` over the new edges, each with one M-step, also
+        where the model was fitted online; the threshold of `drop_below` is whole.
 
         more : as `fit` takes it, with edge types that the model was fitted to.
 

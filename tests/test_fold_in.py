@@ -199,9 +199,9 @@ def test_exact_wants_pairs_alone() -> None:
     frame = pl.DataFrame({"user": [1, 1, 2], "item": [1, 2, 2]})
     genre = pl.DataFrame({"item": [1, 2], "genre": ["a", "b"]})
     model = hr.TopicModel(2, context=hr.FoldIn(exact=True), n_passes=2)
-    with pytest.raises(hr.ModelError, match=r"FoldIn\(exact=True\) takes edges of one kind, container x vertex"):
+    with pytest.raises(hr.ModelError, match=r"FoldIn\(exact=True\) takes pairs, container x vertex, alone: the edges are bought"):
         model.fit({"bought": frame, "genre": genre})
-    with pytest.raises(hr.ModelError, match="and no partial_fit"):
+    with pytest.raises(hr.ModelError, match=r"FoldIn\(exact=True\) has no partial_fit: fit anew"):
         model.fit({"bought": frame}).partial_fit({"bought": frame})
 
 

@@ -84,6 +84,13 @@ def test_a_checkpoint_of_a_fit_with_a_regularizer_of_ones_own(tmp_path: Path) ->
     assert again.state.embedding.tobytes() == first.state.embedding.tobytes()
 
 
+def test_a_folder_of_other_things_is_no_place_for_a_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "ratings.csv").write_text("mine")
+    with pytest.raises(hr.ModelError, match=r"what is not of a checkpoint \(ratings\.csv\): it is left alone\. Choose another"):
+        hr.TopicModel(5, n_passes=2).fit(log(), checkpoint=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["ratings.csv"]
+
+
 def test_a_loaded_online_model_asks_for_the_regularizer_that_is_not_saved(tmp_path: Path) -> None:
     model = hr.TopicModel(5, n_passes=2, online=hr.Online(), regularizers=[OnlyEven()]).fit(log())
     with pytest.raises(hr.ModelError, match=r"a regularizer of your own, .*OnlyEven.*, which is not saved with it"):

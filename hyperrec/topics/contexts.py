@@ -173,6 +173,8 @@ class _Averages(Ordered):
 class Recency(_Averages):
     """Exponential moving average of what came before: alpha(u|i) = gamma (1 - gamma)^(i - 1 - u), without gamma for the first u.
 
+    Takes `pause`, `importance` and `passes` too, as all contexts that know an order: see `Mixture`.
+
     gamma : about 1 / (number of positions that matter); 1: the last position only.
     """
 
@@ -234,6 +236,10 @@ class Mixture(Ordered):
     """Several contexts and the background p(t); each has the share of the posterior mass that it explained, learned by the EM.
 
     theta_i = sum_c alpha_c theta_ci over the contexts that are not empty at i; alpha_c <- share of c in the expected counts.
+
+    pause : after a longer gap a new document begins, and no context reaches over it; seconds for dates, else the log's own unit.
+    importance : item -> factor of its weight in contexts, 1 by default; 0: it is read, but tells nothing of the others.
+    passes : so many times the contextual vectors take the place of the context-free ones, and the contexts are averaged again.
     """
 
     contexts: tuple[Context, ...] = ()
