@@ -12,6 +12,7 @@ import polars as pl
 import scipy.sparse as sp
 
 from hyperrec.assembly import Positions, collect_history, importance_of
+from hyperrec.diversity import CANDIDATES, diversified
 from hyperrec.errors import DataError, ModelError, did_you_mean, listed
 from hyperrec.explain import Explanation, explain, named_rows, normalized
 from hyperrec.hypergraph import as_numbers, vertex_columns
@@ -123,6 +124,7 @@ class Answers:
         filter_seen: bool = True,
         among: Iterable[Any] | None = None,
         exclude: Iterable[Any] | None = None,
+        diversify: float = 0.0,
     ) -> pl.DataFrame:
         """The k best items for users, best first.
 
@@ -131,6 +133,8 @@ class Answers:
             and `time` for a context that knows an order; without it the rows stand in their order.
         given : modality -> id, the context to recommend in, such as {"hour": 18}.
         filter_seen : leave out the items of the user's history. among, exclude : ids of items to choose from, or to leave out.
+        diversify : the share of a list's DCG, as the model's scores promise it, that may be given up at most for items of other
+            topics: .05 keeps 95 % of it or more. Among the 5 k best candidates, by `hyperrec.diversity.diversify`.
 
         Returns
         -------
@@ -143,6 +147,7 @@ class Answers:
         """
         self._fitted()
         k = min(check_number("k", k, 1, whole=True), self.sizes[self.item_modality])
+        check_number("diversify", diversify, 0, 1)
         if users is not None and histories is not None:
             raise ModelError("recommend takes users= (known) or histories= (new), not both in one call.")
         if histories is not None:
@@ -156,7 +161,7 @@ class Answers:
             rows = vocabulary.rows(_listed_ids(users)) if users is not None else np.arange(len(vocabulary))
             ids, lifts, seen = vocabulary.decode(rows), self._user_lifts(rows), self.seen[rows]
         allowed = self._allowed(among, exclude)
-        found, scores = self._rank(self._in_context(lifts, given), k, seen if filter_seen else None, allowed)
+        found, scores = self._best(self._in_context(lifts, given), k, seen if filter_seen else None, allowed, diversify)
         keep = found.ravel() >= 0
         frame = pl.DataFrame(
             {
@@ -168,13 +173,15 @@ class Answers:
         )
         return self._labelled(frame, self.item_modality, on="item")
 
-    def recommend_rows(self, user_rows: np.ndarray, k: int, seen: sp.csr_matrix | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def recommend_rows(
+        self, user_rows: np.ndarray, k: int, seen: sp.csr_matrix | None = None, *, diversify: float = 0.0
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Like `recommend`, in row numbers: items (n, k) int32, -1 where there are no more, and scores (n, k) float32.
 
         seen (n, I) CSR: the items to leave out, a row for each of user_rows.
         """
         self._fitted()
-        return self._rank(self._user_lifts(np.asarray(user_rows)), k, seen, None)
+        return self._best(self._user_lifts(np.asarray(user_rows)), k, seen, None, diversify)
 
     def similar(self, modality: str, ids: Iterable[Any], *, k: int = 10) -> pl.DataFrame:
         """The k nearest vertices of the same modality.
@@ -395,6 +402,15 @@ class Answers:
         if exclude is not None:
             mask[vocabulary.rows(_listed_ids(exclude))] = False
         return np.flatnonzero(mask)
+
+    def _best(
+        self, lifts: np.ndarray, k: int, seen: sp.csr_matrix | None, allowed: np.ndarray | None, diversify: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Lists of k, of which a share of the DCG may be given up for other topics."""
+        if not diversify:
+            return self._rank(lifts, k, seen, allowed)
+        candidates = self._rank(lifts, max(k, min(CANDIDATES * k, self.sizes[self.item_modality])), seen, allowed)
+        return diversified(*candidates, self._neighbours(self.item_modality).vectors, k, diversify)
 
     def _rank(
         self, lifts: np.ndarray, k: int, seen: sp.csr_matrix | None, allowed: np.ndarray | None

@@ -141,13 +141,20 @@ def recommend(
     k: Whole = 10,
     given: Annotated[list[str] | None, Parameter(help="context, such as hour=18; repeat it")] = None,
     keep_seen: bool = False,
+    diversify: float = 0.0,
     out: Table = None,
 ) -> None:
-    """The best items for users."""
+    """The best items for users.
+
+    Parameters
+    ----------
+    diversify
+        The share of a list's expected gain (DCG by the model's scores) that may be given up at most for items of other topics.
+    """
     import hyperrec as hr
 
     context = _pairs(given, "--given")
-    _show(hr.load(model).recommend(user, k=k, given=context, filter_seen=not keep_seen), out)
+    _show(hr.load(model).recommend(user, k=k, given=context, filter_seen=not keep_seen, diversify=diversify), out)
 
 
 @app.command

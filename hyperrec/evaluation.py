@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
+from hyperrec.diversity import list_diversity, user_vectors
 from hyperrec.errors import DataError, ModelError, did_you_mean, listed
 from hyperrec.hypergraph import Hypergraph
 from hyperrec.metrics import hits, per_user
@@ -87,18 +88,23 @@ def evaluate(
     *,
     edge_type: str | None = None,
     filter_seen: bool = True,
+    items: np.ndarray | sp.csr_matrix | None = None,
     seed: int = 0,
 ) -> Evaluation:
     """Rank all items for every user with held-out edges, and measure the lists.
 
     k : list lengths. edge_type : the held-out type; the only one of `test` by default. filter_seen : items of the user's training
-        edges are neither recommended nor expected. seed : of the bootstrap.
+        edges are neither recommended nor expected. seed : of the bootstrap. items : (I, D) vectors of all items, for the diversity.
 
     Returns
     -------
     Evaluation with, for each k: ndcg, precision, recall, recall_capped, hit_rate, mrr, map (see `metrics.per_user`),
-    coverage (share of the items that anyone is shown), novelty (mean -log2 of the share of the training edges that a shown item
-    has), popularity_lift (mean popularity of the shown items over that of the users' training items).
+    diversity (mean over the pairs of a list of 1 - the cosine of the vectors of two items; not for k = 1), coverage (share of
+    the items that anyone is shown), novelty (mean -log2 of the share of the training edges that a shown item has),
+    popularity_lift (mean popularity of the shown items over that of the users' training items).
+
+    The vector of an item is that of its users in train (of 20,000 of them, where there are more): it belongs to no model, so that
+    all can be measured by it. With items=, give the same vectors to all models that are compared.
 
     Raises
     ------
@@ -127,6 +133,9 @@ def evaluate(
     users = np.flatnonzero(np.diff(held.indptr))
     if not len(users):
         raise DataError(f"the test split has no edges of '{edge_type}' to find: nothing can be measured.")
+    if items is not None and (np.ndim(items) != 2 or items.shape[0] != seen.shape[1]):
+        raise DataError(f"items must be the vectors ({seen.shape[1]}, D) of all items in train; got the shape {np.shape(items)}.")
+    vectors = user_vectors(seen, seed) if items is None else items
     popularity = np.bincount(seen.indices, minlength=seen.shape[1]) / max(seen.nnz, 1)
     ranked = np.concatenate(
         [
@@ -140,7 +149,10 @@ def evaluate(
     rows: list[tuple[str, float, float | None, float | None, int]] = []
     values: dict[str, np.ndarray] = {}
     for length in lengths:
-        for metric, one in per_user(hit[:, :length], n_test).items():
+        measured = per_user(hit[:, :length], n_test)
+        if length > 1:
+            measured["diversity"] = list_diversity(ranked[:, :length], vectors)
+        for metric, one in measured.items():
             values[f"{metric}@{length}"] = one
             low, high = _interval(one, seed)
             rows.append((f"{metric}@{length}", float(one.mean()), low, high, len(users)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -450,3 +451,43 @@ def kernel(phi: np.ndarray, prior: np.ndarray, threshold: float) -> tuple[float,
         purities.append(sum(phi[v, t] for v in kernel_t))
         contrasts.append(np.mean([p[v] for v in kernel_t]) if kernel_t else 0.0)
     return float(np.mean(sizes)), float(np.mean(purities)), float(np.mean(contrasts))
+
+
+def list_diversity(ranked: np.ndarray, items: np.ndarray) -> list[float]:
+    """Mean of 1 - cosine over the pairs of items of each list; -1 is no item, a vector of zeros is like no other."""
+    found = []
+    for row in ranked:
+        distances = []
+        for a, b in combinations([item for item in row if item >= 0], 2):
+            norm = np.linalg.norm(items[a]) * np.linalg.norm(items[b])
+            distances.append(1 - (items[a] @ items[b] / norm if norm > 0 else 0.0))
+        found.append(float(np.mean(distances)) if distances else 0.0)
+    return found
+
+
+def diversify(scores: np.ndarray, vectors: np.ndarray, k: int, share: float, strengths: np.ndarray) -> list[int]:
+    """Of the lists by maximal marginal relevance for all strengths, the most diverse that keeps its share of the DCG."""
+
+    def promise(places: list[int]) -> float:
+        return sum(max(scores[place], 0.0) / np.log2(rank + 2) for rank, place in enumerate(places))
+
+    def likeness(places: list[int]) -> float:
+        return sum(float(vectors[a] @ vectors[b]) for a, b in combinations(places, 2))
+
+    there = [place for place in range(len(scores)) if np.isfinite(scores[place])]
+    best = list(range(k))
+    if share == 0 or len(there) < k:
+        return best
+    least, top = (1 - share) * promise(best), max(scores[0], 1e-300)
+    for strength in strengths:
+        places: list[int] = []
+        while len(places) < k:
+            left = [place for place in there if place not in places]
+            worth = [
+                max(scores[i], 0.0) / top - strength * max([0.0, *(float(vectors[i] @ vectors[j]) for j in places)]) for i in left
+            ]
+            places.append(left[int(np.argmax(worth))])
+        places.sort()
+        if likeness(places) < likeness(best) and promise(places) >= least:
+            best = places
+    return best

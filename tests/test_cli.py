@@ -182,6 +182,13 @@ def test_recommend_in_a_context_and_with_seen_items(run: Run) -> None:
     assert table(run("recommend", "model", "--user", "u1", "--k", "20")[1]).height < 20
 
 
+def test_recommend_diverse_lists(run: Run) -> None:
+    code, out, _ = run("recommend", "model", "--user", "u1", "--user", "u2", "--k", "4", "--diversify", "0.3")
+    expected = hr.load("model").recommend(["u1", "u2"], k=4, diversify=0.3)
+    assert (code, table(out)["item"].to_list()) == (0, expected["item"].to_list())
+    assert not expected.equals(hr.load("model").recommend(["u1", "u2"], k=4))
+
+
 def test_similar(run: Run) -> None:
     code, out, err = run("similar", "model", "item", "film-1", "film-2", "--k", "2")
     assert (code, err) == (0, "")
@@ -269,6 +276,7 @@ def test_help_and_version(run: Run) -> None:
         ("topics films.csv", ["films.csv is a file", "save()"]),
         ("recommend model --user nobody", ["unknown user 'nobody'", "knows 40"]),
         ("recommend model --user u1 --k 0", ["k must be", "1 or more", "got 0"]),
+        ("recommend model --user u1 --diversify 2", ["diversify must be a number, 0 to 1; got 2.0"]),
         ("recommend model --user u1 --given genre", ["--given", "name=value", "'genre'"]),
         ("recommend model --user u1 --given genr=drama", ["unknown modality 'genr'", "Did you mean 'genre'?"]),
         ("recommend model --user u1 --given genre=noir", ["unknown genre 'noir'"]),

@@ -19,7 +19,7 @@ from hyperrec.hypergraph import EdgeTable
 from hyperrec.peers import Popularity, rank
 
 Worlds = tuple[hr.Hypergraph, hr.Hypergraph]
-PER_USER = ["ndcg", "precision", "recall", "recall_capped", "hit_rate", "mrr", "map"]
+PER_USER = ["ndcg", "precision", "recall", "recall_capped", "hit_rate", "mrr", "map", "diversity"]
 
 
 class Fixed:
@@ -180,7 +180,7 @@ def test_a_person_reads_it(measured: Evaluation) -> None:
     assert lines[0] == "popularity, 120 users"
     row = measured.metrics.row(0, named=True)
     assert lines[1].split() == ["ndcg@5", f"{row['value']:.4f}", f"[{row['ci_low']:.4f},", f"{row['ci_high']:.4f}]"]
-    assert lines[8].split() == ["coverage@5", f"{measured['coverage@5']:.4f}"]
+    assert lines[9].split() == ["coverage@5", f"{measured['coverage@5']:.4f}"]
 
 
 @pytest.mark.parametrize("k", [0, [], -3, (10, 0)])

@@ -43,3 +43,21 @@ def best_unseen(scores, seen_indptr, seen_items, allowed, k, rows, values):
         for place in range(count, k):
             row[place] = -1
             value[place] = -np.inf
+
+
+@njit(nogil=True, cache=True)
+def pair_likeness(lists, indptr, columns, values, total, alike):
+    """alike[b] = sum over the pairs of items of lists[b] (-1: none) of the inner product of their vectors.
+
+    indptr (I + 1,), columns, values float64: CSR of the vectors (I, D); total (D,) float64: a place to add up in.
+    """
+    for b in range(lists.shape[0]):
+        total[:] = 0.0
+        alike[b] = 0.0
+        for item in lists[b]:
+            if item >= 0:
+                product = 0.0  # with all items before it
+                for j in range(indptr[item], indptr[item + 1]):
+                    product += total[columns[j]] * values[j]
+                    total[columns[j]] += values[j]
+                alike[b] += product
