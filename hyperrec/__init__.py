@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from hyperrec.errors import DataError, HyperrecError, ModelError, SchemaError
 
 if TYPE_CHECKING:
+    from hyperrec.config import read_config, write_config
     from hyperrec.evaluation import evaluate
     from hyperrec.hypergraph import Hypergraph
     from hyperrec.logs import read_logs
@@ -26,15 +27,17 @@ if TYPE_CHECKING:
     from hyperrec.topics.online import Online
     from hyperrec.topics.regularizers import Decorrelate, Smooth
     from hyperrec.topics.simplex import maximize_on_simplices
+    from hyperrec.tuning import tune
 
 __version__ = "0.1.0"
 __all__ = [
     "DataError", "Decorrelate", "FoldIn", "Hypergraph", "HyperrecError", "LogSchema", "Mean", "Mixture", "ModelError", "Online",
     "Recency", "SchemaError", "Smooth", "StoredHypergraph", "TopicModel", "TwoSided", "Window", "evaluate", "load",
-    "maximize_on_simplices", "open_store", "read_logs", "scores", "split", "write_store",
+    "maximize_on_simplices", "open_store", "read_config", "read_logs", "scores", "split", "tune", "write_config", "write_store",
 ]  # fmt: skip
 
 _MODULES = {
+    "config": ("read_config", "write_config"),
     "evaluation": ("evaluate",),
     "hypergraph": ("Hypergraph",),
     "logs": ("read_logs",),
@@ -46,6 +49,7 @@ _MODULES = {
     "topics.online": ("Online",),
     "topics.regularizers": ("Decorrelate", "Smooth"),
     "topics.simplex": ("maximize_on_simplices",),
+    "tuning": ("tune",),
 }
 """Where the names live that are imported when they are first asked for (PEP 562): numba, polars and scipy take their time.
 None may be called as its own module is, which would take its place here once imported."""

@@ -88,11 +88,12 @@ def fit(
     source: Path | None = None,
     *,
     out: Path = Path("hyperrec-model"),
-    topics: Whole = 200,
-    passes: Whole = 60,
+    config: Path | None = None,
+    topics: Whole | None = None,
+    passes: Whole | None = None,
     container: str | None = None,
     edge: Edges = None,
-    seed: Whole = 0,
+    seed: Whole | None = None,
     checkpoint: Path | None = None,
 ) -> None:
     """Fit a model to a log, or to a store.
@@ -105,10 +106,12 @@ def fit(
         The folder or file of the log.
     out
         The folder of the model; a model that is there is replaced.
+    config
+        A JSON file of options, such as the config.json of hyperrec tune; what is given beside it takes the place of its own.
     topics
-        Number of topics.
+        Number of topics; 200 by default.
     passes
-        Passes of EM at most.
+        Passes of EM at most; 60 by default.
     container
         The modality that owns histories; by default that of the store, "user", or the first of the first edge type.
     checkpoint
@@ -120,17 +123,76 @@ def fit(
     check_target(out)
     if checkpoint is not None and out.resolve() in (checkpoint.resolve(), *checkpoint.resolve().parents):
         raise DataError(f"--checkpoint {checkpoint} lies in the folder of the model, --out {out}: choose another one.")
-    edges = _weights(edge)
+    given = {"n_topics": topics, "n_passes": passes, "seed": seed, "edges": _weights(edge), "container": container}
+    options = hr.read_config(config) if config is not None else {}
+    options |= {name: value for name, value in given.items() if value is not None}
     graph: hr.StoredHypergraph | hr.Hypergraph = hr.open_store(schema) if source is None else hr.read_logs(schema, source)
     if isinstance(graph, hr.StoredHypergraph):
-        container = container or graph.container
+        options.setdefault("container", graph.container)
     else:
-        container = container or ("user" if "user" in graph.modalities else next(iter(graph.edges.values())).modalities[0])
+        first = next(iter(graph.edges.values())).modalities[0]
+        options.setdefault("container", "user" if "user" in graph.modalities else first)
     print(graph, file=sys.stderr)
-    model = hr.TopicModel(topics, container, edges=edges, n_passes=passes, seed=seed)
+    model = hr.TopicModel(**options)
     model.fit(graph, progress=True, checkpoint=checkpoint)
     print(model, file=sys.stderr)
     print(model.save(out))
+
+
+@app.command
+def tune(
+    schema: str,
+    source: Path,
+    edge_type: str | None = None,
+    *,
+    out: Path = Path("hyperrec-tuned"),
+    by: str = "random",
+    fraction: float = 0.1,
+    trials: Whole = 30,
+    metric: str = "ndcg@10",
+    topics: Whole | None = None,
+    edge: Annotated[
+        list[str] | None, Parameter(help="edge type and weight, such as genre=0.1; repeat it; by default weights are tried, too")
+    ] = None,
+    seed: Whole = 0,
+) -> None:
+    """Choose the options of a model by random search with successive halving on a validation split, and fit the best.
+
+    The folder --out gets the model, config.json (for fit --config), trials.parquet and, with the extra report, trials.html, a
+    picture. The same command goes on when it was interrupted.
+
+    Parameters
+    ----------
+    schema
+        A schema by name or path.
+    source
+        The folder or file of the log.
+    edge_type
+        The user-item edges to predict, whose first modality owns the histories; the first type of the schema by default.
+    out
+        The folder of the results.
+    by
+        What the validation split holds out: random, last, time, cold_items or cold_users.
+    fraction
+        How much of it, but for last.
+    trials
+        Random settings tried.
+    metric
+        What is maximized, a name and a length of lists.
+    topics
+        Number of topics of all trials; by default it is tried, too.
+    """
+    import hyperrec as hr
+
+    given = {"n_topics": topics, "edges": _weights(edge)}
+    held: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    graph = hr.read_logs(schema, source)
+    print(graph, file=sys.stderr)
+    result = hr.tune(
+        graph, edge_type, by=by, fraction=fraction, trials=trials, metric=metric, seed=seed, folder=out, progress=True, **held
+    )
+    print(result.model, file=sys.stderr)
+    print(out / "model")
 
 
 @app.command

@@ -59,9 +59,7 @@ def diversify(scores: np.ndarray, vectors: np.ndarray, k: int, share: float) -> 
     return best
 
 
-def diversified(
-    rows: np.ndarray, scores: np.ndarray, vectors: np.ndarray, k: int, share: float
-) -> tuple[np.ndarray, np.ndarray]:
+def diversified(rows: np.ndarray, scores: np.ndarray, vectors: np.ndarray, k: int, share: float) -> tuple[np.ndarray, np.ndarray]:
     """Lists (n, k) of items and their scores by `diversify`, from candidates rows, scores (n, N) and the vectors (I, T) of all
     items; row -1: none, with score -inf."""
     size = max(1, BLOCK // (rows.shape[1] * vectors.shape[1]))

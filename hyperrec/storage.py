@@ -19,10 +19,8 @@ from polars.exceptions import PolarsError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from hyperrec.config import as_json, from_json
 from hyperrec.errors import HyperrecError, ModelError, listed
-from hyperrec.topics import regularizers
-from hyperrec.topics.contexts import from_json
-from hyperrec.topics.online import Online
 from hyperrec.topics.shards import History
 from hyperrec.topics.state import Layout, State
 from hyperrec.topics.stored import let_go, mapped
@@ -152,9 +150,7 @@ def _write(model: TopicModel, folder: Path) -> None:
         "format": FORMAT,
         "version": VERSION,
         "parameters": {name: getattr(model, name) for name in PARAMETERS},
-        "context": model.context.as_json() if model.context else None,
-        "regularizers": [regularizers.as_json(one) for one in model.regularizers],
-        "online": vars(model.online) if model.online else None,
+        **as_json({name: getattr(model, name) for name in ("context", "regularizers", "online")}),
         "user_modality": model.user_modality,
         "item_modality": model.item_modality,
         "modalities": modalities,
@@ -207,10 +203,8 @@ def load(folder: Path) -> TopicModel:
         if _read(folder / name, _digest) != digest:
             raise ModelError(f"{folder / name} is not what was saved (truncated or edited). Save or copy the model again.")
     try:
-        online = Online(**config["online"]) if config.get("online") else None
-        regularized = [regularizers.from_json(one) for one in config["regularizers"]]
-        context = from_json(config["context"])
-        model = TopicModel(**config["parameters"], context=context, online=online, regularizers=regularized)
+        made_by = {name: config.get(name) for name in ("context", "online")} | {"regularizers": config["regularizers"]}
+        model = TopicModel(**from_json({**config["parameters"], **made_by}))
         arrays = _read(folder / "arrays.safetensors", read_arrays)
         model.state = _state(arrays, model.n_topics)
         model.n_vt = arrays.get("n_vt")

@@ -156,6 +156,37 @@ def test_a_checkpoint_is_no_part_of_the_model(folder: str, place: Path, refused:
     assert not (place / "new").exists()
 
 
+def test_fit_takes_a_config_and_what_is_given_beside_it(place: Path, run: Run) -> None:
+    options = {"n_topics": 3, "n_passes": 10, "seed": 4, "edges": {"watched": 1.0, "genre": 0.2}, "context": hr.Recency(0.3)}
+    hr.write_config(options, "best.json")
+    assert run("fit", "own.toml", ".", "--config", "best.json", "--passes", "7", "--out", "new")[:2] == (0, "new\n")
+    expected = hr.TopicModel(**{**options, "n_passes": 7}).fit(hr.read_logs("own.toml", "."), progress=False)
+    assert hr.load("new").context == hr.Recency(0.3)
+    assert hr.load("new").embedding("item").tobytes() == expected.embedding("item").tobytes()
+
+
+def test_tune(place: Path, run: Run) -> None:
+    arguments = ("tune", "own.toml", ".", "--trials", "3", "--topics", "3", "--by", "last", "--metric", "recall@5")
+    code, out, err = run(*arguments)
+    assert (code, out) == (0, f"{Path('hyperrec-tuned/model')}\n")
+    assert "watched: 320 edges user x item (timed)" in err
+    assert "trial 3 of 3, 5 passes: validation recall@5 0." in err
+    assert set(os.listdir("hyperrec-tuned")) == {"question.json", "trials.parquet", "config.json", "trials.html", "model"}
+    trials = pl.read_parquet("hyperrec-tuned/trials.parquet")
+    assert trials["trial"].max() == 3
+    assert "edges.genre" in trials.columns
+    assert run("recommend", "hyperrec-tuned/model", "--user", "u1")[0] == 0
+    assert run("fit", "own.toml", ".", "--config", "hyperrec-tuned/config.json", "--out", "new")[0] == 0
+    new, tuned = hr.load("new"), hr.load("hyperrec-tuned/model")
+    assert new.embedding("item").tobytes() == tuned.embedding("item").tobytes()
+    code, out, err = run(*arguments)  # all of it is known
+    assert (code, out) == (0, f"{Path('hyperrec-tuned/model')}\n")
+    assert "trial 1 of 3" not in err
+    held = run("tune", "own.toml", ".", "watched", "--trials", "1", "--edge", "watched", "--topics", "3", "--out", "held")
+    assert held[0] == 0
+    assert hr.read_config("held/config.json")["edges"] == {"watched": 1.0}
+
+
 def test_fit_takes_a_shipped_schema_and_a_file(place: Path, run: Run) -> None:
     code, out, _ = run("fit", "events", "events.csv", "--topics", "2", "--passes", "2")
     assert (code, out) == (0, "hyperrec-model\n")
@@ -227,7 +258,7 @@ def test_out_is_written_by_its_ending(name: str, read: Callable[[str], pl.DataFr
 def test_help_and_version(run: Run) -> None:
     code, out, err = run("--help")
     assert (code, err) == (0, "")
-    for one in ("fit", "recommend", "similar", "topics", "explain", "evaluate"):
+    for one in ("fit", "tune", "recommend", "similar", "topics", "explain", "evaluate"):
         assert f" {one} " in out
     assert run("--version") == (0, f"{hr.__version__}\n", "")
     code, out, _ = run("fit", "--help")
@@ -272,6 +303,12 @@ def test_help_and_version(run: Run) -> None:
         ("evaluate own.toml . watchd", ["unknown edge type 'watchd'", "Did you mean 'watched'?"]),
         ("evaluate own.toml . watched --by tme", ["'tme'", "cold_items", "Did you mean 'time'?"]),
         ("evaluate own.toml . watched --fraction 2", ["fraction", "between 0 and 1", "2.0"]),
+        ("fit own.toml . --config none.json", ["none.json cannot be read: No such file", "config.json of a tuning"]),
+        ("fit own.toml . --config films.csv", ["films.csv is no config of a TopicModel"]),
+        ("tune own.toml . watchd", ["unknown edge type 'watchd'", "Did you mean 'watched'?"]),
+        ("tune own.toml . --trials 0", ["trials must be a whole number, 1 or more; got 0"]),
+        ("tune own.toml . --metric ndgc@10", ["metric must be name@k", "got 'ndgc@10'"]),
+        ("tune own.toml . --out .", ["holds what is not of a tuning", "left alone"]),
         ("recommend none --user u1", ["none does not exist", "save()"]),
         ("topics films.csv", ["films.csv is a file", "save()"]),
         ("recommend model --user nobody", ["unknown user 'nobody'", "knows 40"]),

@@ -1,0 +1,113 @@
+"""Spaces: what `tune` draws the options of a TopicModel from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from hyperrec.config import check_options
+from hyperrec.errors import ModelError
+from hyperrec.hypergraph import Hypergraph
+from hyperrec.topics.contexts import Mean, Recency
+
+N_TOPICS = (100, 200, 400, 800, 1600)
+GAMMAS = (0.1, 0.15, 0.2, 0.3, 0.4, 0.55, 0.75)
+
+
+def default_space(graph: Hypergraph, edge_type: str, *, by: str = "random", edges: Iterable[str] | None = None) -> dict[str, Any]:
+    """What `tune` searches: topics (no more than items), damping of long histories, small entries dropped or not; for by="last" the
+    context, `Mean` or `Recency`; the weights of other edge types; the exponent of contexts, where there are edges with some.
+
+    edges : the types that the model is fitted to, all by default.
+    """
+    user, item = graph.edge_table(edge_type).modalities[:2]
+    n_items = len(graph.vocabulary(item))
+    space: dict[str, Any] = {
+        "n_topics": sorted({min(one, n_items) for one in N_TOPICS}),
+        "length_damping": (0.0, 0.5),
+        "drop_below": [0.0, 0.002],
+    }
+    if by == "last":
+        space["context"] = [Mean(), *map(Recency, GAMMAS)]
+    fitted = {name: one for name, one in graph.edges.items() if one.n_edges and (edges is None or name in edges)}
+    if others := [name for name in fitted if name != edge_type]:
+        space["edges"] = {edge_type: 1.0, **dict.fromkeys(others, (0.003, 1.0, "log"))}
+    if any(one.order > 2 and user in one.modalities for one in fitted.values()):
+        space["context_exponent"] = (0.0, 0.5)
+    return space
+
+
+def check_space(space: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> None:
+    """Raises ModelError, which says what is no space of a TopicModel, or is held as an option at the same time."""
+    if not isinstance(space, Mapping):
+        raise ModelError(f"space must say option -> values, such as {{'n_topics': [100, 200]}}; got {space!r}.")
+    check_options(space)
+    if "n_passes" in space or "seed" in space:
+        raise ModelError("n_passes and seed are arguments of tune itself: n_passes=(10, 20, 40) are its rungs.")
+    if both := [name for name in space if name in (options or {})]:
+        raise ModelError(f"'{both[0]}' is in the space and held as an option, too: give it once.")
+    _check_values(space, "space")
+
+
+def _check_values(values: Any, where: str) -> None:
+    if isinstance(values, Mapping):
+        for name, one in values.items():
+            _check_values(one, f"{where}['{name}']")
+    elif isinstance(values, list) and not values:
+        raise ModelError(f"{where} is an empty list: there is nothing to draw.")
+    elif isinstance(values, tuple):
+        numbers = [one for one in values[:2] if isinstance(one, (int, float)) and not isinstance(one, bool) and np.isfinite(one)]
+        log = values[2:] == ("log",)
+        if len(numbers) < 2 or not (log or len(values) == 2) or not numbers[0] < numbers[1] or (log and numbers[0] <= 0):
+            raise ModelError(
+                f"{where} must be (low, high) or (low, high, 'log') with low < high, above 0 for 'log'; got {values!r}. "
+                "A choice is a list."
+            )
+
+
+def draw(values: Any, rng: np.random.Generator) -> Any:
+    """A value of a space; numbers that are not whole have three digits."""
+    if isinstance(values, Mapping):
+        return {name: draw(one, rng) for name, one in values.items()}
+    if isinstance(values, list):
+        return values[int(rng.integers(len(values)))]
+    if not isinstance(values, tuple):
+        return values
+    low, high = values[:2]
+    whole = isinstance(low, int) and isinstance(high, int)
+    if len(values) == 3:
+        value = float(np.exp(rng.uniform(np.log(low), np.log(high + whole))))
+    else:
+        value = float(rng.uniform(low, high + whole))
+    return min(max(int(value) if whole else float(f"{value:.3g}"), low), high)
+
+
+def draws(space: Mapping[str, Any], trials: int, seed: int) -> list[dict[str, Any]]:
+    """Different draws, as many as trials, or as are found in ten times as many."""
+    rng = np.random.default_rng(seed)
+    found: dict[str, dict[str, Any]] = {}
+    for _ in range(10 * trials):
+        one = draw(space, rng)
+        found.setdefault(repr(one), one)
+        if len(found) == trials:
+            break
+    return list(found.values())
+
+
+def flat(drawn: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{'edges': {'genre': .1}} -> {'edges.genre': .1}; what is no number or string, by its repr."""
+    columns: dict[str, Any] = {}
+    for name, value in drawn.items():
+        if isinstance(value, Mapping):
+            columns |= flat(value, f"{prefix}{name}.")
+        else:
+            columns[prefix + name] = value if isinstance(value, (int, float, str)) else told(value)
+    return columns
+
+
+def told(value: Any) -> str:
+    """Its repr, less the address of what has no better one."""
+    return re.sub(" at 0x[0-9a-f]+", "", repr(value))
