@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hyperrec.hypergraph import Hypergraph
     from hyperrec.logs import read_logs
     from hyperrec.model import TopicModel, load
+    from hyperrec.neighbours import Neighbours
     from hyperrec.schema import LogSchema
     from hyperrec.splits import split
     from hyperrec.store import StoredHypergraph, open_store, write_store
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "DataError", "Decorrelate", "FoldIn", "Hypergraph", "HyperrecError", "LogSchema", "Mean", "Mixture", "ModelError", "Online",
-    "Recency", "SchemaError", "Smooth", "StoredHypergraph", "TopicModel", "TwoSided", "Window", "evaluate", "load",
+    "DataError", "Decorrelate", "FoldIn", "Hypergraph", "HyperrecError", "LogSchema", "Mean", "Mixture", "ModelError", "Neighbours",
+    "Online", "Recency", "SchemaError", "Smooth", "StoredHypergraph", "TopicModel", "TwoSided", "Window", "evaluate", "load",
     "maximize_on_simplices", "open_store", "read_config", "read_logs", "scores", "split", "tune", "write_config", "write_store",
 ]  # fmt: skip
 
@@ -42,6 +43,7 @@ _MODULES = {
     "hypergraph": ("Hypergraph",),
     "logs": ("read_logs",),
     "model": ("TopicModel", "load"),
+    "neighbours": ("Neighbours",),
     "schema": ("LogSchema",),
     "splits": ("split",),
     "store": ("StoredHypergraph", "open_store", "write_store"),

@@ -19,6 +19,7 @@ from hyperrec.hypergraph import as_numbers, vertex_columns
 from hyperrec.index import EXACT_UP_TO, SAMPLE, Index
 from hyperrec.logs import as_frame
 from hyperrec.logs.vertices import as_times
+from hyperrec.neighbours import Neighbours, amounts, expected_from
 from hyperrec.topics import reading
 from hyperrec.topics.contexts import Context, Mean
 from hyperrec.topics.regularizers import Regularizer
@@ -36,11 +37,13 @@ class Answers:
 
     vocabularies, labels: by modality. offsets, sizes: rows of each modality in the tables of `state`. layout: how they are read.
     counts (V,): weights of the edges of vertices. histories, seen: of the containers. edge_modalities, fitted_edges: by edge type.
+    item_weights (I, I) CSR: of `neighbours`, None where it is None.
     """
 
     fitted = False
     n_topics: int
     seed: int
+    length_damping: float
     container: str | None
     context: Context | None
     regularizers: tuple[Regularizer, ...]
@@ -55,6 +58,8 @@ class Answers:
     layout: Layout
     histories: History
     seen: sp.csr_matrix
+    neighbours: Neighbours | None
+    item_weights: sp.csr_matrix | None
     edge_modalities: dict[str, tuple[str, ...]]
     fitted_edges: dict[str, float]
     _indexes: dict[str, Index]
@@ -138,8 +143,8 @@ class Answers:
 
         Returns
         -------
-        frame user, item, [label], score, rank; score is proportional to p(item | user, context), that of the context to the power
-        `context_exponent`; rank starts at 1.
+        frame user, item, [label], score, rank; score is p(item | user, context), that of the context to the power
+        `context_exponent`, or with `neighbours` how many such items are expected (see `Neighbours`); rank starts at 1.
 
         Raises
         ------
@@ -156,12 +161,14 @@ class Answers:
             start = self.offsets[self.item_modality]
             seen = history.matrix(len(self.state.lift))[:, start : start + self.sizes[self.item_modality]]
             seen.sum_duplicates()
+            direct = self._direct(history, seen)
         else:
             vocabulary = self.vocabularies[self.user_modality]
             rows = vocabulary.rows(_listed_ids(users)) if users is not None else np.arange(len(vocabulary))
-            ids, lifts, seen = vocabulary.decode(rows), self._user_lifts(rows), self.seen[rows]
+            ids, lifts, seen, direct = vocabulary.decode(rows), self._user_lifts(rows), self.seen[rows], self._direct_of(rows)
         allowed = self._allowed(among, exclude)
-        found, scores = self._best(self._in_context(lifts, given), k, seen if filter_seen else None, allowed, diversify)
+        asked = self._in_context(lifts, given), direct
+        found, scores = self._best(*asked, k, seen if filter_seen else None, allowed, diversify)
         keep = found.ravel() >= 0
         frame = pl.DataFrame(
             {
@@ -181,7 +188,8 @@ class Answers:
         seen (n, I) CSR: the items to leave out, a row for each of user_rows.
         """
         self._fitted()
-        return self._best(self._user_lifts(np.asarray(user_rows)), k, seen, None, diversify)
+        rows = np.asarray(user_rows)
+        return self._best(self._user_lifts(rows), self._direct_of(rows), k, seen, None, diversify)
 
     def similar(self, modality: str, ids: Iterable[Any], *, k: int = 10) -> pl.DataFrame:
         """The k nearest vertices of the same modality.
@@ -387,8 +395,10 @@ class Answers:
     def _in_context(self, lifts: np.ndarray, given: Mapping[str, Any] | None) -> np.ndarray:
         """Lifts (n, T) of users times those of the context; a context that shares no topic with a user says nothing to her."""
         product: np.ndarray = lifts * self._context_lift(given)
-        apart = ~(product @ self.state.prior > 0)
-        product[apart] = lifts[apart]
+        mass = product @ self.state.prior
+        product[~(mass > 0)] = lifts[~(mass > 0)]
+        if given:  # a distribution again, to which weights between items can be added
+            product /= (product @ self.state.prior)[:, None]
         return product
 
     def _allowed(self, among: Iterable[Any] | None, exclude: Iterable[Any] | None) -> np.ndarray | None:
@@ -404,24 +414,55 @@ class Answers:
         return np.flatnonzero(mask)
 
     def _best(
-        self, lifts: np.ndarray, k: int, seen: sp.csr_matrix | None, allowed: np.ndarray | None, diversify: float
+        self,
+        lifts: np.ndarray,
+        direct: sp.csr_matrix | None,
+        k: int,
+        seen: sp.csr_matrix | None,
+        allowed: np.ndarray | None,
+        diversify: float,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Lists of k, of which a share of the DCG may be given up for other topics."""
         if not diversify:
-            return self._rank(lifts, k, seen, allowed)
-        candidates = self._rank(lifts, max(k, min(CANDIDATES * k, self.sizes[self.item_modality])), seen, allowed)
+            return self._rank(lifts, direct, k, seen, allowed)
+        most = max(k, min(CANDIDATES * k, self.sizes[self.item_modality]))
+        candidates = self._rank(lifts, direct, most, seen, allowed)
         return diversified(*candidates, self._neighbours(self.item_modality).vectors, k, diversify)
 
     def _rank(
-        self, lifts: np.ndarray, k: int, seen: sp.csr_matrix | None, allowed: np.ndarray | None
+        self,
+        lifts: np.ndarray,
+        direct: sp.csr_matrix | None,
+        k: int,
+        seen: sp.csr_matrix | None,
+        allowed: np.ndarray | None,
     ) -> tuple[np.ndarray, np.ndarray]:
         queries = np.ascontiguousarray(lifts * self.state.prior, dtype=np.float32)
+        if direct is not None:
+            queries *= self._topics_amount(direct)[:, None]
+            if seen is None:
+                seen = sp.csr_matrix((len(queries), len(self._item_vectors)), dtype=np.float32)
         if seen is None:
             rows, scores = self._item_index.search(queries, k, allowed=allowed)
             return rows.astype(np.int32), scores
         if not seen.has_sorted_indices:
             seen = seen.sorted_indices()
-        return self._item_index.search_unseen(queries, seen.indptr, seen.indices.astype(np.int32), k, allowed=allowed)
+        added = (direct, self.item_weights) if direct is not None else None
+        return self._item_index.search_unseen(
+            queries, seen.indptr, seen.indices.astype(np.int32), k, allowed=allowed, added=added
+        )
+
+    def _direct(self, histories: History, seen: sp.csr_matrix) -> sp.csr_matrix | None:
+        """What the weights between items are multiplied by, for users with such histories; None where there are no weights."""
+        return expected_from(self, histories, seen) if self.item_weights is not None else None
+
+    def _topics_amount(self, direct: sp.csr_matrix) -> np.ndarray:
+        """What p(i|u) is multiplied by, (D,) float32, where weights between items are added to it."""
+        assert self.neighbours is not None
+        return np.float32(self.neighbours.share) * amounts(self, direct)
+
+    def _direct_of(self, rows: np.ndarray) -> sp.csr_matrix | None:
+        return self._direct(self.histories.take(rows), self.seen[rows]) if self.item_weights is not None else None
 
     def _read_histories(self, frame: Any) -> tuple[pl.Series, History]:
         """(ids of the new users, their histories) of a frame with a column of users and one of items."""

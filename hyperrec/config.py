@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from hyperrec.errors import ModelError, did_you_mean, listed
+from hyperrec.neighbours import Neighbours
 from hyperrec.topics import contexts, regularizers
 from hyperrec.topics.online import Online
 
@@ -23,8 +24,9 @@ def as_json(options: Mapping[str, Any]) -> dict[str, Any]:
         plain["context"] = plain["context"].as_json()
     if plain.get("regularizers"):
         plain["regularizers"] = [regularizers.as_json(one) for one in plain["regularizers"]]
-    if plain.get("online"):
-        plain["online"] = vars(plain["online"])
+    for name in ("online", "neighbours"):
+        if plain.get(name):
+            plain[name] = vars(plain[name])
     return plain
 
 
@@ -35,8 +37,9 @@ def from_json(values: Mapping[str, Any]) -> dict[str, Any]:
         options["context"] = contexts.from_json(options["context"])
     if options.get("regularizers"):
         options["regularizers"] = [regularizers.from_json(one) for one in options["regularizers"]]
-    if options.get("online"):
-        options["online"] = Online(**options["online"])
+    for name, kind in (("online", Online), ("neighbours", Neighbours)):
+        if options.get(name):
+            options[name] = kind(**options[name])
     return options
 
 

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 class Explanation:
     """Why an item is recommended to a user.
 
-    score: as `recommend` gives it. history: modality, id, name, contribution; topics: topic, share, contribution. Contributions sum
-    to the score in either frame. sentence: the same for a person.
+    score: as `recommend` gives it. history: modality, id, name, contribution; topics: topic, share, contribution, with a row that
+    has no topic for what the items of the history say directly (`Neighbours`). Contributions sum to the score in either frame.
+    sentence: the same for a person.
     """
 
     user: Any
@@ -46,16 +47,28 @@ def explain(model: Answers, user: Any, item: Any, *, given: Mapping[str, Any] | 
     prior, lifts = model.state.prior, model._user_lifts(user_row)[0]
     in_context = model._in_context(lifts[None], given)[0]
     by_topic = model._item_vectors[item_row[0]] * prior * in_context
+    direct, weights = model._direct_of(user_row), model.item_weights
+    if direct is not None:
+        by_topic = by_topic * model._topics_amount(direct)[0]
     vector = np.divide(by_topic, lifts, out=np.zeros_like(lifts), where=lifts > 0)
     topics = pl.DataFrame(
         {"topic": np.arange(model.n_topics), "share": normalized((lifts * prior)[None])[0], "contribution": by_topic}
-    ).sort("contribution", descending=True)
-    score = float(by_topic.sum())
+    )
     rows, contribution = _contributions(model, user_row[0], lifts, vector)
-    history = named_rows(model, rows, contribution * score / max(contribution.sum(), 1e-30))
-    history = history.sort("contribution", descending=True)
-    because = _shares(history.select("name", "contribution"), score, k)
-    through = _shares(topics.select(pl.format("topic {}", "topic"), "contribution"), score, k)
+    contribution = contribution * (by_topic.sum() / max(contribution.sum(), 1e-30))
+    if direct is not None and weights is not None:
+        added = direct.data * np.asarray(weights[direct.indices, item_row[0]].todense()).ravel()
+        schema = topics.schema
+        told = pl.DataFrame({"topic": [None], "share": [None], "contribution": [added.sum()]}, schema=schema)
+        topics = pl.concat([topics, told])
+        rows, places = np.unique(np.append(rows, model.offsets[model.item_modality] + direct.indices), return_inverse=True)
+        contribution = np.bincount(places, np.append(contribution, added), len(rows))
+    topics = topics.sort("contribution", descending=True)
+    score = float(topics["contribution"].sum())
+    history = named_rows(model, rows, contribution).sort("contribution", descending=True)
+    because = _shares(history.select("name", "contribution"), k)
+    named = pl.when(pl.col("topic").is_null()).then(pl.lit("its neighbours")).otherwise(pl.format("topic {}", "topic"))
+    through = _shares(topics.select(named.alias("name"), "contribution"), k)
     sentence = f"{_name(model, model.item_modality, item_row[0])} for {model.user_modality} {user}"
     sentence += f": because of {because}" if because else ""
     sentence += f"; through {through}." if through else ": they share no topic."
@@ -101,9 +114,10 @@ def _name(model: Answers, modality: str, row: int) -> str:
     return f"{modality} {one}"
 
 
-def _shares(parts: pl.DataFrame, score: float, k: int) -> str:
+def _shares(parts: pl.DataFrame, k: int) -> str:
     """'name (60 %), name (30 %)' of the first k rows (name, contribution), but for those that are nothing beside the first."""
-    told = [(name, value) for name, value in parts.head(k).iter_rows() if value > 0.05 * parts["contribution"][0]]
+    told = [(name, value) for name, value in parts.head(k).iter_rows() if value > 0 and value > 0.05 * parts["contribution"][0]]
+    score = float(parts["contribution"].clip(0).sum())  # what speaks for it: with `Neighbours`, something may speak against it
     return ", ".join(f"{name} ({100 * value / score:.0f} %)" for name, value in told)
 
 

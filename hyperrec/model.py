@@ -16,6 +16,7 @@ from hyperrec.checkpoint import Checkpoint
 from hyperrec.errors import ModelError, did_you_mean, listed
 from hyperrec.growth import extended, grown
 from hyperrec.hypergraph import Hypergraph
+from hyperrec.neighbours import Neighbours, item_weights
 from hyperrec.roles import Roles, check_edges, roles
 from hyperrec.storage import PARAMETERS
 from hyperrec.store import StoredHypergraph
@@ -52,6 +53,8 @@ class TopicModel(Answers):
     regularizers : criteria that are maximized beside the likelihood: `Smooth`, `Decorrelate`, or any object with modality,
         value(phi) and addend(phi) = phi * dR/dphi, phi (V, T) = p(v|t) over the vertices of its modality; in the container form
         (context=None) that of the container is theta (D, T) = p(t|d). `model.regularizers` may be set anew before fitting on.
+    neighbours : `Neighbours(...)`: weights between items, fitted to what the topics leave unexplained, that are added to the scores
+        of recommendations; None: topics alone.
     online : `Online(...)`: the M-step after each mini-batch of containers; n_passes then are passes over the log, all of which are
         made, of a graph in memory: tolerance and over_relaxation do not apply. In `history`, each batch is read before the model
         learns from it.
@@ -76,6 +79,7 @@ class TopicModel(Answers):
         context_exponent: float = 0.15,
         drop_below: float = 0.0,
         regularizers: Iterable[Regularizer] = (),
+        neighbours: Neighbours | None = Neighbours(),  # noqa: B008 -- frozen, without state
         online: Online | None = None,
     ) -> None:
         check_number("n_topics", n_topics, 1, whole=True)
@@ -96,7 +100,9 @@ class TopicModel(Answers):
         self.over_relaxation, self.length_damping = float(over_relaxation), float(length_damping)
         if online is not None and not isinstance(online, Online):
             raise ModelError(f"online must be hr.Online(...) or None; got {online!r}.")
-        self.context_exponent, self.online = float(context_exponent), online
+        if neighbours is not None and not isinstance(neighbours, Neighbours):
+            raise ModelError(f"neighbours must be hr.Neighbours(...) or None; got {neighbours!r}.")
+        self.context_exponent, self.online, self.neighbours = float(context_exponent), online, neighbours
         self.drop_below, self.regularizers = float(drop_below), checked(regularizers, self.n_topics)
 
     name = "hyperrec"
@@ -264,6 +270,7 @@ class TopicModel(Answers):
         self.degenerate = {m: int(rows.sum()) for m, rows in put_at_prior.items()}
         self.emptied = {m: int((rows & (fit.n_v[self._rows(m)] > 0)).sum()) for m, rows in put_at_prior.items()}
         self._forget_caches()
+        self.item_weights = item_weights(self) if self.neighbours else None
         self.fitted = True
 
     def save(self, folder: str | Path) -> Path:

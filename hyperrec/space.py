@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,21 @@ import numpy as np
 from hyperrec.config import check_options
 from hyperrec.errors import ModelError
 from hyperrec.hypergraph import Hypergraph
+from hyperrec.neighbours import Neighbours
 from hyperrec.topics.contexts import Mean, Recency
 
 N_TOPICS = (100, 200, 400, 800, 1600)
 GAMMAS = (0.1, 0.15, 0.2, 0.3, 0.4, 0.55, 0.75)
+REGULARIZATIONS = (100.0, 200.0, 350.0, 500.0, 750.0, 1000.0, 1500.0)
+SHARES = (0.25, 0.4, 0.5, 0.65)
+KEPT = (100, 300, 1000)
+DECAYS = (0.05, 0.1, 0.15, 0.2)
 
 
 def default_space(graph: Hypergraph, edge_type: str, *, by: str = "random", edges: Iterable[str] | None = None) -> dict[str, Any]:
-    """What `tune` searches: topics (no more than items), damping of long histories, small entries dropped or not; for by="last" the
-    context, `Mean` or `Recency`; the weights of other edge types; the exponent of contexts, where there are edges with some.
+    """What `tune` searches: topics (no more than items), damping of long histories, small entries dropped or not, the weights
+    between items; for by="last" the context, `Mean` or `Recency`; the weights of other edge types; the exponent of contexts, where
+    there are edges with some.
 
     edges : the types that the model is fitted to, all by default.
     """
@@ -29,6 +36,10 @@ def default_space(graph: Hypergraph, edge_type: str, *, by: str = "random", edge
         "n_topics": sorted({min(one, n_items) for one in N_TOPICS}),
         "length_damping": (0.0, 0.5),
         "drop_below": [0.0, 0.002],
+        "neighbours": [
+            Neighbours(regularization=one, share=share, kept=kept, gamma=gamma)
+            for one, share, kept, gamma in product(REGULARIZATIONS, SHARES, KEPT, DECAYS if by == "last" else DECAYS[2:3])
+        ],
     }
     if by == "last":
         space["context"] = [Mean(), *map(Recency, GAMMAS)]

@@ -40,6 +40,7 @@ PIECE = 2**22  # entries of an array that are written at once
 MAPPED_FROM = 2**28  # bytes
 PARAMETERS = ("n_topics", "container", "edges", "seed", "n_passes", "tolerance", "over_relaxation", "length_damping",
               "context_exponent", "drop_below")  # fmt: skip
+OBJECTS = ("context", "regularizers", "neighbours", "online")
 
 
 class Kind(NamedTuple):
@@ -135,6 +136,9 @@ def _write(model: TopicModel, folder: Path) -> None:
     arrays |= {f"history.{name}": getattr(model.histories, name) for name in HISTORY}
     seen = model.seen
     arrays |= {"seen.indptr": seen.indptr.astype(np.int64), "seen.indices": seen.indices, "seen.data": seen.data}
+    if model.item_weights is not None:
+        weights = model.item_weights
+        arrays |= {f"weights.{name}": getattr(weights, name) for name in ("indptr", "indices", "data")}
     write_arrays(folder / "arrays.safetensors", arrays)
     files = ["arrays.safetensors"]
     modalities = list(model.vocabularies)
@@ -150,7 +154,7 @@ def _write(model: TopicModel, folder: Path) -> None:
         "format": FORMAT,
         "version": VERSION,
         "parameters": {name: getattr(model, name) for name in PARAMETERS},
-        **as_json({name: getattr(model, name) for name in ("context", "regularizers", "online")}),
+        **as_json({name: getattr(model, name) for name in OBJECTS}),
         "user_modality": model.user_modality,
         "item_modality": model.item_modality,
         "modalities": modalities,
@@ -203,7 +207,7 @@ def load(folder: Path) -> TopicModel:
         if _read(folder / name, _digest) != digest:
             raise ModelError(f"{folder / name} is not what was saved (truncated or edited). Save or copy the model again.")
     try:
-        made_by = {name: config.get(name) for name in ("context", "online")} | {"regularizers": config["regularizers"]}
+        made_by = {name: config.get(name) for name in OBJECTS} | {"regularizers": config["regularizers"]}
         model = TopicModel(**from_json({**config["parameters"], **made_by}))
         arrays = _read(folder / "arrays.safetensors", read_arrays)
         model.state = _state(arrays, model.n_topics)
@@ -226,6 +230,10 @@ def load(folder: Path) -> TopicModel:
         model.histories = History(*(arrays[f"history.{name}"] for name in HISTORY))
         shape = len(model.vocabularies[model.user_modality]), len(model.vocabularies[model.item_modality])
         model.seen = sp.csr_matrix(tuple(arrays[f"seen.{name}"] for name in ("data", "indices", "indptr")), shape=shape)
+        model.item_weights = None
+        if "weights.data" in arrays:
+            weights = tuple(arrays[f"weights.{name}"] for name in ("data", "indices", "indptr"))
+            model.item_weights = sp.csr_matrix(weights, shape=(shape[1], shape[1]))
     except (KeyError, TypeError, ValueError, PolarsError) as error:
         raise ModelError(f"{folder}: config.json does not fit the files beside it ({error}). Save the model again.") from error
     model._forget_caches()

@@ -491,3 +491,44 @@ def diversify(scores: np.ndarray, vectors: np.ndarray, k: int, share: float, str
         if likeness(places) < likeness(best) and promise(places) >= least:
             best = places
     return best
+
+
+def weights_between_sets(
+    x: np.ndarray, expected: np.ndarray, weight: np.ndarray, regularization: float, share: float
+) -> np.ndarray:
+    """W (I, I) with a diagonal of 0 that minimizes sum_u w_u |x_u - share * expected_u - x_u W|^2 + regularization |W|^2, column by
+    column, its own item left out of what a column is made of. x, expected (U, I); weight (U,)."""
+    n = x.shape[1]
+    found = np.zeros((n, n))
+    for i in range(n):
+        others = [j for j in range(n) if j != i]
+        a = x[:, others]
+        b = x[:, i] - share * expected[:, i]
+        found[others, i] = np.linalg.solve(a.T @ (weight[:, None] * a) + regularization * np.eye(n - 1), a.T @ (weight * b))
+    return found
+
+
+def weights_in_order(
+    histories: list[list[int]],
+    contexts: list[list[np.ndarray]],
+    damping: float,
+    regularization: float,
+    share: float,
+    gamma: float,
+    n: int,
+) -> np.ndarray:
+    """W (n, n) that minimizes the squared error of the next item, by share * contexts[u][p] + decays of the earlier items @ W."""
+    rows, targets, weight = [], [], []
+    for history, of_topics in zip(histories, contexts, strict=True):
+        for p in range(1, len(history)):
+            x = np.zeros(n)
+            for lag in range(p):
+                if lag == 0 or (1 - gamma) ** lag >= 0.01:
+                    x[history[p - 1 - lag]] += (1 - gamma) ** lag
+            rows.append(x)
+            targets.append(np.eye(n)[history[p]] - share * of_topics[p])
+            weight.append(len(set(history)) ** -damping)
+    lengths = np.array([len(set(history)) for history in histories])
+    w = np.array(weight) / np.average(lengths**-damping, weights=lengths)
+    x = np.array(rows)
+    return np.linalg.solve(x.T @ (w[:, None] * x) + regularization * np.eye(n), x.T @ (w[:, None] * np.array(targets)))

@@ -1,0 +1,231 @@
+"""Neighbours: what items say of one another beyond their topics, as weights between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+
+from hyperrec.errors import ModelError
+from hyperrec.topics import reading
+from hyperrec.topics.contexts import Context, FoldIn, Mean
+from hyperrec.topics.kernels.gram import add_gram
+
+if TYPE_CHECKING:
+    from hyperrec.answers import Answers
+    from hyperrec.topics.shards import History
+
+LEAST = 0.01  # of the weight of the last item, under which an earlier one is forgotten
+PIECE = 2**18  # entries that are gone through at once
+COLUMNS = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbours:
+    """Weights W between items, fitted to what the topics leave unexplained; they may be negative, as topics cannot.
+
+    The score of item i for user u is share * N_u p(i|u) + sum_j x_uj W_ji: the topics' part of what the N_u items of the user lead
+    to expect, and what each of her items adds to it. W minimizes the squared error of that score plus regularization * |W|^2:
+
+    - where histories are sets (`Mean`, `FoldIn`, no context), x_u are the user's items, and what is expected are these items, with
+      W_ii = 0, so that none speaks for itself: EASE (Steck 2019) of the residuals, beside topics as in Koren (2008);
+    - where they have an order (`Recency` and the others), x holds (1 - gamma)^lag of the items before, and what is expected is
+      the next one: N = 1.
+
+    Users count N_u^-length_damping, as in the topics. All is done in closed form: K^3 operations for K items.
+
+    regularization : in users, or events. share : of the topics in what is expected; 0 leaves them out of it. kept : the largest
+    weights to an item that are kept, by their absolute values. gamma : of the decay; it is not read where histories are sets.
+    max_items : the most frequent items have weights; the others are ranked by their topics.
+
+    Raises
+    ------
+    ModelError : a parameter outside its range.
+    """
+
+    regularization: float = 500.0
+    share: float = 0.5
+    kept: int = 1000
+    gamma: float = 0.15
+    max_items: int = 10_000
+
+    def __post_init__(self) -> None:
+        for name in ("kept", "max_items"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+                raise ModelError(f"Neighbours: {name} must be a whole number, 1 or more; got {value!r}.")
+        ranges = {"regularization": (0, np.inf), "share": (0, 1), "gamma": (0, 1)}
+        for name, (low, high) in ranges.items():
+            value = getattr(self, name)
+            number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+            if not number or not (low <= value <= high and np.isfinite(value)) or (value == 0 and name != "share"):
+                limits = "above 0" if high == np.inf else f"{'from' if name == 'share' else 'above'} 0 to 1"
+                raise ModelError(f"Neighbours: {name} must be a number {limits}; got {value!r}.")
+
+
+def in_order(context: Context | None) -> bool:
+    """Whether histories have an order for a context: what is expected then is what comes next."""
+    return context is not None and not isinstance(context, (Mean, FoldIn))
+
+
+def expected_from(model: Answers, history: History, seen: sp.csr_matrix) -> sp.csr_matrix:
+    """x (D, I) CSR float32 of histories: their items, or decays of the last ones."""
+    if not in_order(model.context):
+        return sp.csr_matrix((np.ones(seen.nnz, np.float32), seen.indices, seen.indptr), seen.shape)
+    items, documents, owners = _items(model, history)
+    lasts = np.flatnonzero(np.append(owners[1:] != owners[:-1], True)) if len(owners) else owners
+    return _decays(items, documents, lasts, owners[lasts], seen.shape, _gamma(model), at_end=True)
+
+
+def amounts(model: Answers, expected: sp.csr_matrix) -> np.ndarray:
+    """N (D,) float32 of users: how many items are expected."""
+    if in_order(model.context):
+        return np.ones(expected.shape[0], np.float32)
+    return np.asarray(np.maximum(np.diff(expected.indptr), 1), np.float32)
+
+
+def item_weights(model: Answers) -> sp.csr_matrix:
+    """W (I, I) CSR float32; row j: what having item j adds to the score of each item."""
+    options = model.neighbours
+    assert options is not None
+    popularity = np.bincount(model.seen.indices, minlength=model.seen.shape[1])
+    most = np.argsort(-popularity, kind="stable")[: options.max_items]
+    items = np.sort(most[popularity[most] > 0])
+    n = len(items)
+    gram, profile = np.zeros((n, n), np.float32), np.zeros((n, model.n_topics))
+    following = sp.csr_matrix((n, n), dtype=np.float32)
+    weight_of = _damping(model)
+    for rows, x, lifts, following_here in _pieces(model, items):
+        weight = weight_of[rows]
+        by_item = x.tocsc()
+        add_gram(by_item.indptr, by_item.indices, by_item.data, x.indptr, x.indices, x.data, weight, gram)
+        size = 1 if following_here is not None else np.diff(model.seen.indptr)[rows]
+        profile += x.T @ ((weight * size)[:, None] * lifts)
+        if following_here is not None:
+            following = following + x.T @ sp.diags_array(weight) @ following_here
+    return _solved(gram, profile * model.state.prior, following.tocsc(), model._item_vectors[items], items, options, model)
+
+
+def _solved(
+    gram: np.ndarray, profile: np.ndarray, following: sp.csc_matrix, vectors: np.ndarray, items: np.ndarray,
+    options: Neighbours, model: Answers,
+) -> sp.csr_matrix:  # fmt: skip
+    """(gram + regularization)^-1 (what followed - share * what the topics expected), by columns, of which the largest are kept."""
+    from scipy.linalg import lapack
+    from threadpoolctl import threadpool_limits
+
+    n, ordered = len(gram), in_order(model.context)
+    regularization, kept = np.float32(options.regularization), min(options.kept, n)
+    gram[np.diag_indices(n)] += regularization
+    found: list[sp.csc_matrix] = []
+    with threadpool_limits(1, "blas"):  # sums are cut by the number of threads
+        factor, _ = lapack.spotrf(gram.T, lower=True, overwrite_a=True, clean=False)
+        inverse, _ = lapack.spotri(factor, lower=True, overwrite_c=True)
+        inverse = np.tril(inverse) + np.tril(inverse, -1).T
+        topics = options.share * (inverse @ profile.astype(np.float32))
+        for start in range(0, n, COLUMNS):
+            at = np.arange(start, min(start + COLUMNS, n))
+            weights = -(topics @ vectors[at].T)
+            if ordered:
+                weights += inverse @ following[:, at].toarray()
+            else:  # (G + r)^-1 G = 1 - r (G + r)^-1, then the multipliers that bring the diagonal to 0
+                weights -= regularization * inverse[:, at]
+                own = weights[at, at - start] + 1
+                weights -= inverse[:, at] * (own / inverse[at, at])
+                weights[at, at - start] = 0
+            if kept < n:
+                least = np.partition(np.abs(weights), n - kept, axis=0)[n - kept]
+                weights[np.abs(weights) < least] = 0
+            found.append(sp.csc_matrix(weights))
+    small = sp.hstack(found, format="csr") if found else sp.csr_matrix((0, 0), dtype=np.float32)
+    size = model.seen.shape[1]
+    to_all = sp.csr_matrix((np.ones(n, np.float32), (items, np.arange(n))), (size, n))
+    weights = (to_all @ small @ to_all.T).tocsr().astype(np.float32)
+    weights.sort_indices()
+    return weights
+
+
+def _damping(model: Answers) -> np.ndarray:
+    """(D,) float32 N_u^-length_damping, 1 on the average over what is expected."""
+    lengths = np.maximum(np.diff(model.seen.indptr), 1).astype(float)
+    weight = lengths**-model.length_damping
+    counted = np.diff(model.seen.indptr) > 0
+    mean = np.average(weight[counted], weights=lengths[counted] if in_order(model.context) else None) if counted.any() else 1.0
+    return np.asarray(weight / mean, np.float32)
+
+
+Piece = tuple[np.ndarray, sp.csr_matrix, np.ndarray, sp.csr_matrix | None]
+
+
+def _pieces(model: Answers, items: np.ndarray) -> Iterator[Piece]:
+    """Users and what is expected of them, a piece of the histories after the other: user rows (n,), x (n, K) CSR, lifts (n, T) of
+    what the topics read, and the next items (n, K) where there is an order."""
+    lengths = np.diff(model.histories.indptr) if in_order(model.context) else np.diff(model.seen.indptr)
+    cuts = np.flatnonzero(np.diff(np.cumsum(lengths) // PIECE)) + 1
+    for rows in np.split(np.arange(len(lengths)), cuts):
+        seen = model.seen[rows]
+        if not in_order(model.context):
+            x = expected_from(model, model.histories, seen)[:, items]
+            yield rows, _plain(x), model._user_lifts(rows), None
+            continue
+        history = model.histories.take(rows)
+        places, documents, owners = _items(model, history)
+        x = _decays(places, documents, np.arange(len(places)), np.arange(len(places)), (len(places), seen.shape[1]), _gamma(model))
+        told = np.flatnonzero(np.diff(x.indptr))
+        following = sp.csr_matrix(
+            (np.ones(len(told), np.float32), (np.arange(len(told)), places[told])), (len(told), seen.shape[1])
+        )
+        yield rows[owners[told]], _plain(x[told][:, items]), _contexts(model, history)[told], following[:, items]
+
+
+def _plain(x: sp.csr_matrix) -> sp.csr_matrix:
+    x.sort_indices()
+    return x
+
+
+def _gamma(model: Answers) -> float:
+    assert model.neighbours is not None
+    return float(model.neighbours.gamma)
+
+
+def _items(model: Answers, history: History) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The positions of histories that are items: their rows, the documents that they are in, and the containers."""
+    rows = model._rows(model.item_modality)
+    chosen = (history.vertices >= rows.start) & (history.vertices < rows.stop)
+    begins = history.starts.copy()
+    begins[history.indptr[:-1][np.diff(history.indptr) > 0]] = True
+    return history.vertices[chosen] - rows.start, np.cumsum(begins)[chosen], history.owners[chosen]
+
+
+def _contexts(model: Answers, history: History) -> np.ndarray:
+    """Lifts (n, T) of the contexts of the positions of histories that are items."""
+    rows = model._rows(model.item_modality)
+    found = [np.empty((0, model.n_topics), np.float32)]
+    for one in range(len(history.indptr) - 1):
+        alone = history.take(np.array([one]))
+        chosen = (alone.vertices >= rows.start) & (alone.vertices < rows.stop)
+        found.append(reading.contexts_of(alone, model._reading.plan(), model.state)[0][:-1][chosen])
+    return np.concatenate(found)
+
+
+def _decays(
+    items: np.ndarray, documents: np.ndarray, positions: np.ndarray, rows: np.ndarray, shape: tuple[int, int], gamma: float,
+    *, at_end: bool = False,
+) -> sp.csr_matrix:  # fmt: skip
+    """(1 - gamma)^lag of the items before each of the positions in its document; at_end, of those up to it. CSR float32."""
+    firsts = np.searchsorted(documents, documents)
+    reach = 1 + int(np.log(LEAST) / np.log1p(-gamma)) if gamma < 1 else 1
+    parts = []
+    for lag in range(reach):
+        before = positions - lag - (0 if at_end else 1)
+        there = np.flatnonzero(before >= firsts[positions])
+        if not len(there):
+            break
+        parts.append((rows[there], items[before[there]], np.full(len(there), (1 - gamma) ** lag, np.float32)))
+    if not parts:
+        return sp.csr_matrix(shape, dtype=np.float32)
+    at, columns, values = (np.concatenate(one) for one in zip(*parts, strict=True))
+    return sp.csr_matrix((values, (at, columns)), shape)

@@ -1,0 +1,207 @@
+"""Weights between items: what they are, what they add to scores, how they are kept, and who may not have them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import naive
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import hyperrec as hr
+from hyperrec.neighbours import expected_from
+from hyperrec.topics import reading
+
+
+def watched(n_users: int = 60, n_items: int = 20, n: int = 500, seed: int = 0) -> pl.DataFrame:
+    rng = np.random.default_rng(seed)
+    frame = pl.DataFrame({"user": rng.integers(n_users, size=n), "item": (n_items * rng.random(n) ** 1.5).astype(int)})
+    return frame.unique(maintain_order=True).with_columns(time=pl.int_range(pl.len()))
+
+
+def items_of(model: hr.TopicModel) -> list[list[int]]:
+    """Rows of the items of each history, in its order."""
+    start = model.offsets["item"]
+    history = model.histories
+    return [
+        (history.vertices[history.indptr[u] : history.indptr[u + 1]] - start).tolist() for u in range(len(history.indptr) - 1)
+    ]
+
+
+def by_topics(model: hr.TopicModel, lifts: np.ndarray) -> np.ndarray:
+    return np.asarray((lifts.astype(float) * model.state.prior) @ model._item_vectors.T.astype(float))
+
+
+@pytest.mark.parametrize("context", [hr.Mean(), hr.FoldIn(), None], ids=str)
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_sets_are_ridge_regression_on_what_topics_leave(context: Any, share: float) -> None:
+    options = hr.Neighbours(regularization=20, share=share)
+    model = hr.TopicModel(3, context=context, n_passes=8, length_damping=0.4, neighbours=options).fit(watched())
+    x = model.seen.toarray().astype(float)
+    x[x > 0] = 1
+    lengths = x.sum(axis=1)
+    expected = lengths[:, None] * by_topics(model, model._user_lifts(np.arange(len(x))))
+    weight = lengths**-0.4
+    found = naive.weights_between_sets(x, expected, weight / weight.mean(), 20, share)
+    assert model.item_weights is not None
+    np.testing.assert_allclose(model.item_weights.toarray(), found, rtol=1e-3, atol=1e-5)
+    assert (model.item_weights.diagonal() == 0).all()
+    assert (found < -0.01).any()  # an item can speak against another
+
+
+@pytest.mark.parametrize("gamma", [0.15, 0.6, 1.0])
+def test_orders_are_ridge_regression_on_the_next_item(gamma: float) -> None:
+    options = hr.Neighbours(regularization=20, share=0.5, gamma=gamma)
+    model = hr.TopicModel(3, context=hr.Recency(0.4), n_passes=8, neighbours=options).fit(watched())
+    plan, n_items = model._reading.plan(), model.sizes["item"]
+    contexts = []
+    for user in range(len(model.histories.indptr) - 1):
+        lifts, _ = reading.contexts_of(model.histories.take(np.array([user])), plan, model.state)
+        contexts.append(list(by_topics(model, lifts)))
+    found = naive.weights_in_order(items_of(model), contexts, 0.25, 20, 0.5, gamma, n_items)
+    assert model.item_weights is not None
+    np.testing.assert_allclose(model.item_weights.toarray(), found, rtol=1e-3, atol=1e-5)
+
+
+def test_decays_reach_back_in_one_document_only() -> None:
+    frame = pl.DataFrame({"user": [1] * 4 + [2] * 2, "item": list("abcdba"), "time": [0, 1, 100, 101, 0, 1]})
+    model = hr.TopicModel(2, context=hr.Recency(0.4, pause=50), n_passes=3, neighbours=hr.Neighbours(gamma=0.5)).fit(frame)
+    x = expected_from(model, model.histories, model.seen).toarray()
+    ids = model.vocabularies["item"].ids.to_list()
+    assert {ids[i]: x[0, i] for i in range(4)} == {"a": 0, "b": 0, "c": 0.5, "d": 1}
+    assert {ids[i]: x[1, i] for i in range(4)} == {"a": 1, "b": 0.5, "c": 0, "d": 0}
+
+
+@pytest.mark.parametrize("context", [hr.Mean(), hr.Recency(0.4)], ids=str)
+def test_new_users_with_a_known_history_get_its_list(context: Any) -> None:
+    frame = watched()
+    model = hr.TopicModel(3, context=context, n_passes=8, neighbours=hr.Neighbours(regularization=5)).fit(frame)
+    known = model.recommend(users=[3, 7], k=5)
+    new = model.recommend(histories=frame.filter(pl.col("user").is_in([3, 7])).sort("user", "time"), k=5)
+    assert new["item"].to_list() == known["item"].to_list()
+    np.testing.assert_allclose(new["score"], known["score"], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("context", [hr.Mean(), hr.Recency(0.4)], ids=str)
+def test_contributions_sum_to_the_score(context: Any) -> None:
+    model = hr.TopicModel(3, context=context, n_passes=8, neighbours=hr.Neighbours(regularization=5)).fit(watched())
+    for item, score in model.recommend(5, k=20).select("item", "score").iter_rows():
+        why = model.explain(5, item)
+        assert why.score == pytest.approx(score, rel=1e-4, abs=1e-6)
+        assert why.history["contribution"].sum() == pytest.approx(score, rel=1e-4, abs=1e-6)
+        assert why.topics["contribution"].sum() == pytest.approx(score, rel=1e-4, abs=1e-6)
+    assert why.topics["topic"].null_count() == 1
+
+
+def test_a_sentence_tells_of_neighbours() -> None:
+    rows = [(user, item) for user in range(30) for item in (("tea", "milk") if user % 2 else ("beer", "nuts"))]
+    frame = pl.DataFrame([*rows, (99, "tea")], schema=["user", "item"], orient="row")
+    model = hr.TopicModel(1, n_passes=3, neighbours=hr.Neighbours(regularization=1)).fit(frame)
+    assert model.recommend(99, k=1)["item"].to_list() == ["milk"]
+    why = model.explain(99, "milk")
+    assert "its neighbours" in why.sentence
+    assert why.sentence.startswith("item milk for user 99: because of item tea (100 %); through its neighbours (")
+    against = model.explain(99, "beer")
+    assert against.score < model.explain(99, "milk").score
+    assert against.topics.row(by_predicate=pl.col("topic").is_null(), named=True)["contribution"] < 0
+
+
+def test_only_the_largest_weights_and_the_most_frequent_items() -> None:
+    frame = watched()
+    whole, few = (
+        hr.TopicModel(3, n_passes=4, neighbours=hr.Neighbours(regularization=5, kept=kept)).fit(frame).item_weights
+        for kept in (20, 4)
+    )
+    assert whole is not None
+    assert few is not None
+    for column in range(20):
+        values = np.abs(whole.toarray()[:, column])
+        left = np.flatnonzero(few.toarray()[:, column])
+        assert set(left) == set(np.argsort(-values)[:4])
+    frequent = hr.TopicModel(3, n_passes=4, neighbours=hr.Neighbours(max_items=5)).fit(frame)
+    most = frame["item"].value_counts(sort=True)["item"][:5]
+    assert frequent.item_weights is not None
+    assert set(np.unique(frequent.item_weights.indices)) == set(frequent.vocabularies["item"].rows(most))
+    assert frequent.recommend(3, k=20).height == 20 - frame.filter(user=3).height
+
+
+def test_weights_are_saved_and_loaded(tmp_path: Path) -> None:
+    model = hr.TopicModel(3, n_passes=4, neighbours=hr.Neighbours(regularization=7, kept=6)).fit(watched())
+    again = hr.load(model.save(tmp_path / "model"))
+    assert again.neighbours == model.neighbours
+    assert again.recommend(k=5).equals(model.recommend(k=5))
+    alone = hr.TopicModel(3, n_passes=4, neighbours=None).fit(watched())
+    assert alone.item_weights is None
+    assert hr.load(alone.save(tmp_path / "alone")).neighbours is None
+    assert hr.load(tmp_path / "alone").recommend(k=5).equals(alone.recommend(k=5))
+
+
+def test_new_events_are_in_the_weights() -> None:
+    model = hr.TopicModel(2, n_passes=4, neighbours=hr.Neighbours(regularization=1)).fit(watched())
+    model.partial_fit(pl.DataFrame({"user": [100] * 2, "item": [0, 99]}))
+    assert model.item_weights is not None
+    row, column = model.vocabularies["item"].rows([0, 99])
+    assert model.item_weights.shape == (21, 21)
+    assert model.item_weights[row, column] > 0
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=10, deadline=None)
+def test_ids_and_the_order_of_users_change_no_weight(seed: int) -> None:
+    frame = watched(seed=seed)
+    options: dict[str, Any] = {"n_passes": 4, "neighbours": hr.Neighbours(regularization=5, share=0)}
+    one = hr.TopicModel(3, **options).fit(frame).item_weights
+    other = hr.TopicModel(3, **options).fit(frame.with_columns(user=1000 - pl.col("user"))).item_weights
+    assert one is not None
+    assert other is not None
+    np.testing.assert_allclose(one.toarray(), other.toarray(), rtol=1e-3, atol=1e-5)
+
+
+def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    import numba
+    from threadpoolctl import threadpool_limits
+
+    frame, found = watched(n_items=150, n=4000), []
+    for threads in (1, 2):
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+        with threadpool_limits(threads, "blas"):
+            found.append(hr.TopicModel(3, n_passes=3).fit(frame).item_weights)
+    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+    assert found[0] is not None
+    assert found[1] is not None
+    np.testing.assert_array_equal(found[0].data, found[1].data)
+
+
+def test_pieces_of_histories_make_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    for context in (hr.Mean(), hr.Recency(0.4)):
+        found = []
+        for piece in (2**18, 50):
+            monkeypatch.setattr("hyperrec.neighbours.PIECE", piece)
+            model = hr.TopicModel(3, context=context, n_passes=3, neighbours=hr.Neighbours(regularization=5)).fit(watched())
+            assert model.item_weights is not None
+            found.append(model.item_weights.toarray())
+        np.testing.assert_allclose(found[0], found[1], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"regularization": 0}, "Neighbours: regularization must be a number above 0; got 0."),
+        ({"regularization": float("nan")}, "Neighbours: regularization must be a number above 0; got nan."),
+        ({"share": 1.5}, "Neighbours: share must be a number from 0 to 1; got 1.5."),
+        ({"gamma": 0}, "Neighbours: gamma must be a number above 0 to 1; got 0."),
+        ({"gamma": "much"}, "Neighbours: gamma must be a number above 0 to 1; got 'much'."),
+        ({"kept": 0}, "Neighbours: kept must be a whole number, 1 or more; got 0."),
+        ({"max_items": 2.5}, "Neighbours: max_items must be a whole number, 1 or more; got 2.5."),
+    ],
+)
+def test_refuses(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(hr.ModelError, match=re.escape(message)):
+        hr.Neighbours(**options)
+    with pytest.raises(hr.ModelError, match=re.escape("neighbours must be hr.Neighbours(...) or None; got 500.")):
+        hr.TopicModel(neighbours=500)  # type: ignore[arg-type]
