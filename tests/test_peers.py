@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable
 from typing import Any
 
+import numba
 import numpy as np
+import polars as pl
 import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import hyperrec as hr
+from hyperrec.benchmark.histories import Markov, OwnHistory, in_order
+from hyperrec.benchmark.ials import FrequencyScaledALS
 from hyperrec.errors import HyperrecError
 from hyperrec.peers import EASE, ImplicitALS, ItemKNN, Popularity, rank
 
@@ -21,6 +27,7 @@ PEERS: dict[str, Callable[[], Any]] = {
     "item-kNN cosine": lambda: ItemKNN("cosine", 5),
     "item-kNN BM25": lambda: ItemKNN("bm25", 5, K1=1.2, B=0.5),
     "implicit ALS": lambda: ImplicitALS(factors=4, iterations=3),
+    "frequency-scaled iALS": lambda: FrequencyScaledALS(factors=4, iterations=3),
 }
 
 
@@ -128,3 +135,79 @@ def test_without_implicit_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, us
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(HyperrecError, match=r"needs the package implicit: pip install 'hyperrec\[bench\]'"):
         PEERS[name]().fit(users)
+
+
+def exact_ials(pairs: np.ndarray, peer: FrequencyScaledALS) -> tuple[np.ndarray, np.ndarray]:
+    """Each half of an iteration solved exactly: the normal equations of Rendle et al. (2022), section 3."""
+    rng = np.random.default_rng(peer.seed)
+    scale = 0.1 / np.sqrt(peer.factors)
+    x, y = (scale * rng.standard_normal((n, peer.factors)) for n in pairs.shape)
+    for _ in range(peer.iterations):
+        for seen, mine, other in ((pairs, x, y), (pairs.T, y, x)):
+            n = seen.sum(axis=1) + peer.unseen * seen.shape[1]
+            for row in range(len(mine)):
+                ridge = peer.regularization * n.mean() * (n[row] / n.mean()) ** peer.exponent
+                matrix = peer.unseen * other.T @ other + other.T @ np.diag(seen[row]) @ other + ridge * np.eye(peer.factors)
+                mine[row] = np.linalg.solve(matrix, other.T @ seen[row])
+    return x, y
+
+
+@pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
+def test_ials_solves_its_normal_equations(users: sp.csr_matrix, monkeypatch: pytest.MonkeyPatch, exponent: float) -> None:
+    monkeypatch.setattr("hyperrec.benchmark.ials.STEPS", 12)  # more than factors: conjugate gradients end at the solution
+    peer = FrequencyScaledALS(3, regularization=0.02, unseen=0.3, exponent=exponent, iterations=6).fit(users)
+    x, y = exact_ials(users.toarray().astype(np.float64), peer)
+    np.testing.assert_allclose(peer.user_factors, x, rtol=2e-3, atol=2e-4)
+    np.testing.assert_allclose(peer.item_factors, y, rtol=2e-3, atol=2e-4)
+
+
+def test_ials_comes_near_in_few_steps_and_in_any_number_of_threads(users: sp.csr_matrix) -> None:
+    peer = FrequencyScaledALS(3, regularization=0.02, unseen=0.3, iterations=12).fit(users)
+    x, y = exact_ials(users.toarray().astype(np.float64), peer)
+    np.testing.assert_allclose(peer.user_factors @ peer.item_factors.T, x @ y.T, atol=0.02)
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    again = FrequencyScaledALS(3, regularization=0.02, unseen=0.3, iterations=12).fit(users)
+    numba.set_num_threads(before)
+    np.testing.assert_array_equal(again.item_factors, peer.item_factors)
+
+
+def test_events_in_order_of_time_then_of_the_log() -> None:
+    log = {"user": [0, 1, 0, 2, 0, 1, 1, 0], "item": [3, 1, 1, 1, 2, 2, 1, 1], "time": [5, 1, 7, 2, 9, 6, 6, 3]}
+    graph = hr.Hypergraph.from_frames(seen=pl.DataFrame(log))
+    items = graph.vocabulary("item").ids
+    events = in_order(graph, "seen").with_columns(item=items.gather(in_order(graph, "seen")["item"]))
+    assert events.rows() == [(0, 1, 3), (0, 3, 5), (0, 1, 7), (0, 2, 9), (1, 1, 1), (1, 2, 6), (1, 1, 6), (2, 1, 2)]
+
+
+def naive_markov(events: list[tuple[int, int]], user: int, item: int, smoothing: float) -> float:
+    mine = [i for u, i in events if u == user]
+    pairs = itertools.pairwise(events) if mine else []
+    follows = sum(a == mine[-1] and b == item and u == v for (u, a), (v, b) in pairs)
+    return follows + smoothing * sum(i == item for _, i in events) / len(events)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(st.integers(0, 2**32), st.integers(1, 40), st.sampled_from([0.0, 0.7, 5.0]))
+def test_markov_counts_what_followed_the_last_item(seed: int, n: int, smoothing: float) -> None:
+    rng = np.random.default_rng(seed)
+    events = pl.DataFrame({"user": np.sort(rng.integers(0, 5, n)), "item": rng.integers(0, 6, n)})
+    rows, scores = Markov(smoothing).fit(events, (6, 6)).recommend_rows(np.arange(6), 6)
+    for user in range(6):
+        wanted = [naive_markov(events.rows(), user, int(item), smoothing) for item in rows[user]]
+        np.testing.assert_allclose(scores[user], wanted, rtol=1e-6)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(st.integers(0, 2**32), st.integers(1, 40), st.sampled_from([0.0, 0.3]), st.sampled_from([1.0, 0.5]))
+def test_own_history_weighs_baskets_by_how_long_ago_they_were(seed: int, n: int, smoothing: float, decay: float) -> None:
+    rng = np.random.default_rng(seed)
+    users, items, times = rng.integers(0, 5, n), rng.integers(0, 6, n), rng.integers(0, 8, n)
+    events = pl.DataFrame({"user": users, "item": items, "time": times})
+    rows, scores = OwnHistory(smoothing, decay).fit(events, (6, 6)).recommend_rows(np.arange(6), 6)
+    for user in range(6):
+        for item, score in zip(rows[user], scores[user], strict=True):
+            wanted = smoothing * (items == item).sum() / n
+            for event in np.flatnonzero((users == user) & (items == item)):
+                wanted += decay ** len({t for u, t in zip(users, times, strict=True) if u == user and t > times[event]})
+            np.testing.assert_allclose(score, wanted, rtol=1e-5)

@@ -1,0 +1,108 @@
+"""The peers of hyperrec in each situation, and how their options are drawn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hyperrec.benchmark.histories import Markov, in_order
+from hyperrec.benchmark.ials import FrequencyScaledALS
+from hyperrec.benchmark.search import ByRows, Candidate, Options
+from hyperrec.benchmark.task import Task
+from hyperrec.peers import EASE, ImplicitALS, ItemKNN, Popularity
+
+EASE_ITEMS = 20_000  # its item x item matrix takes gigabytes above
+
+
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """Between 10^low and 10^high, to three significant digits."""
+    return float(f"{10 ** rng.uniform(low, high):.3g}")
+
+
+def uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return round(float(rng.uniform(low, high)), 3)
+
+
+def draw_als(rng: np.random.Generator, task: Task | None = None) -> dict[str, Any]:
+    """Where the good settings of ALS lie on MovieLens and Complete Journey."""
+    alpha = 10 ** rng.uniform(0.2, 1.3)
+    return {
+        "factors": int(rng.choice([16, 32, 64, 128])),
+        # what counts is its size beside alpha, 5 to 15 on films, more on groceries; drawn apart, most pairs are far off
+        "regularization": round(float(alpha * 10 ** rng.uniform(0.6, 1.5)), 3),
+        "alpha": round(float(alpha), 3),
+        "iterations": int(rng.integers(10, 31)),
+    }
+
+
+def draw_ials(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    return {
+        "factors": int(rng.choice([32, 64, 128, 256])),
+        "regularization": log_uniform(rng, -2.3, -1.2),
+        "unseen": log_uniform(rng, -1.2, 0),
+        "exponent": uniform(rng, 0.25, 1),
+        "iterations": int(rng.integers(8, 21)),
+    }
+
+
+def draw_ease(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    return {"regularization": round(float(10 ** rng.uniform(1, 4)), 1)}
+
+
+def draw_bm25(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    return {
+        "neighbours": int(10 ** rng.uniform(1, 3)),
+        "K1": round(float(10 ** rng.uniform(-1, 2.5)), 3),
+        "B": round(float(rng.uniform(0, 1)), 3),
+    }
+
+
+def draw_cosine(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    return {"neighbours": int(10 ** rng.uniform(1, 3))}
+
+
+def draw_smoothing(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    return {"smoothing": log_uniform(rng, -2, 3)}
+
+
+def fit_als(task: Task, options: Options) -> ByRows:
+    return ByRows(ImplicitALS(**options).fit(task.pairs))
+
+
+def fit_ials(task: Task, options: Options) -> ByRows:
+    return ByRows(FrequencyScaledALS(**options).fit(task.pairs))
+
+
+def fit_ease(task: Task, options: Options) -> ByRows:
+    return ByRows(EASE(**options).fit(task.pairs))
+
+
+def fit_bm25(task: Task, options: Options) -> ByRows:
+    return ByRows(ItemKNN("bm25", **options).fit(task.pairs))
+
+
+def fit_cosine(task: Task, options: Options) -> ByRows:
+    return ByRows(ItemKNN("cosine", **options).fit(task.pairs))
+
+
+def fit_popularity(task: Task, options: Options) -> ByRows:
+    return ByRows(Popularity().fit(task.pairs))
+
+
+def fit_markov(task: Task, options: Options) -> ByRows:
+    return ByRows(Markov(**options).fit(in_order(task.train, task.edge_type), task.pairs.shape))
+
+
+def too_many_items(task: Task) -> str:
+    many = task.n_items > EASE_ITEMS
+    return f"{task.n_items:,} items, it takes gigabytes above {EASE_ITEMS:,}" if many else ""
+
+
+ALS = Candidate("implicit ALS", fit_als, draw_als)
+IALS = Candidate("frequency-scaled iALS", fit_ials, draw_ials)
+LINEAR = Candidate("EASE", fit_ease, draw_ease, too_many_items)
+BM25 = Candidate("item-kNN BM25", fit_bm25, draw_bm25)
+COSINE = Candidate("item-kNN cosine", fit_cosine, draw_cosine)
+POPULARITY = Candidate("popularity", fit_popularity)
+CHAIN = Candidate("Markov chain", fit_markov, draw_smoothing)

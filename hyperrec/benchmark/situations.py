@@ -1,0 +1,105 @@
+"""The situations of the scoreboard: which data, how it is split, who is measured.
+
+Each split makes two tasks: validation, from the training part alone and by the same rule, and test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import polars as pl
+
+from hyperrec.benchmark import candidates as peers
+from hyperrec.benchmark import ours
+from hyperrec.benchmark.search import Candidate
+from hyperrec.benchmark.task import Task, of_pairs
+from hyperrec.errors import DataError
+from hyperrec.hypergraph import Hypergraph
+from hyperrec.logs import graph_from_frames
+from hyperrec.splits import split
+
+Tasks = tuple[Task, Task]
+SEED = 42
+MIN_ITEM_EDGES = {"complete-journey": 20}  # of the warm situations; 1 for other data
+
+
+@dataclass(frozen=True)
+class Situation:
+    """name: of its block. data: a data set that `datasets.locate` finds. protocol: a sentence for readers. split: graph ->
+    (validation, test). candidates: hyperrec first. metrics: the first is tuned for."""
+
+    name: str
+    data: str
+    protocol: str
+    split: Callable[[Hypergraph], Tasks]
+    candidates: tuple[Candidate, ...]
+    metrics: tuple[str, ...] = ("ndcg@10", "recall@20")
+
+
+def frequent(graph: Hypergraph, edge_type: str, min_item_edges: int) -> Hypergraph:
+    """The edges of one type alone, of items with so many edges or more; vertices without an edge have no row any more."""
+    table = graph.edge_table(edge_type)
+    if table.order < 2:
+        raise DataError(f"edge type '{edge_type}' joins no users to items: it has one vertex.")
+    item = table.vertex_columns[1]
+    rows = graph.table(edge_type).filter(pl.len().over(item) >= min_item_edges)
+    if not rows.height:
+        raise DataError(f"no item of '{edge_type}' has {min_item_edges} edges or more: nothing can be measured.")
+    return graph_from_frames({edge_type: rows})
+
+
+def warm(graph: Hypergraph, edge_type: str, least: int = 1, fraction: float = 0.2, seed: int = SEED) -> Tasks:
+    """A part of each user's items, at random. For validation half of the fraction: what is good for much less data is not good for
+    train."""
+    return _twice(frequent(graph, edge_type, least), edge_type, "random", fraction, seed)
+
+
+def later(graph: Hypergraph, edge_type: str, fraction: float = 0.2) -> Tasks:
+    """The last part of all edges in time."""
+    return _twice(frequent(graph, edge_type, 1), edge_type, "time", fraction, SEED)
+
+
+def following(graph: Hypergraph, edge_type: str) -> Tasks:
+    """The last item of each user; for validation the one before."""
+    return _twice(frequent(graph, edge_type, 1), edge_type, "last", 0.2, SEED)
+
+
+def _twice(graph: Hypergraph, edge_type: str, by: str, fraction: float, seed: int) -> Tasks:
+    train, test = split(graph, edge_type, by=by, fraction=fraction, seed=seed)
+    inner, validation = split(train, edge_type, by=by, fraction=fraction / 2, seed=seed + 1)
+    return of_pairs(inner, validation, edge_type), of_pairs(train, test, edge_type)
+
+
+WARM = (ours.WARM, peers.ALS, peers.IALS, peers.LINEAR, peers.BM25, peers.COSINE, peers.POPULARITY)
+_NEXT = (ours.NEXT, peers.ALS, peers.LINEAR, peers.BM25, peers.COSINE, peers.CHAIN, peers.POPULARITY)
+_SEEN = "seen items filtered, all items ranked"
+_HALF = "validation: a tenth of the training part, by the same rule"
+
+SITUATIONS = (
+    *(
+        Situation(
+            f"warm-{data}", data, f"random 80/20 of each user's `{edge_type}` items{only}, {_SEEN}; {_HALF}",
+            partial(warm, edge_type=edge_type, least=MIN_ITEM_EDGES.get(data, 1)), WARM,
+        )
+        for data, edge_type, only in (
+            ("movielens-100k", "rated", ""),
+            ("movielens-1m", "rated", ""),
+            ("hetrec-lastfm", "played", ""),
+            ("complete-journey", "bought", " with 20 households or more"),
+        )
+    ),
+    Situation(
+        "later-movielens-1m", "movielens-1m",
+        f"the last 20 % of all ratings in time, of users who rated before; {_SEEN}; {_HALF}",
+        partial(later, edge_type="rated"), WARM,
+    ),
+    *(
+        Situation(
+            f"next-{data}", data, f"the last item of each user by time, {_SEEN}; validation: the item before it",
+            partial(following, edge_type="rated"), _NEXT, ("ndcg@10", "hit_rate@10"),
+        )
+        for data in ("movielens-100k", "movielens-1m")
+    ),
+)  # fmt: skip
