@@ -168,13 +168,23 @@ class Answers:
         )
         return self._labelled(frame, self.item_modality, on="item")
 
-    def recommend_rows(self, user_rows: np.ndarray, k: int, seen: sp.csr_matrix | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def recommend_rows(
+        self,
+        user_rows: np.ndarray,
+        k: int,
+        seen: sp.csr_matrix | None = None,
+        *,
+        given: Mapping[str, np.ndarray] | None = None,
+        among: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Like `recommend`, in row numbers: items (n, k) int32, -1 where there are no more, and scores (n, k) float32.
 
-        seen (n, I) CSR: the items to leave out, a row for each of user_rows.
+        seen (n, I) CSR: the items to leave out, a row for each of user_rows. given: modality -> (n,) rows, the context that each
+        list is asked in. among: rows of the items to choose from.
         """
-        self._fitted()
-        return self._rank(self._user_lifts(np.asarray(user_rows)), k, seen, None)
+        lifts = self._fitted()._user_lifts(np.asarray(user_rows))
+        contexts = [self.state.lift[self.offsets[modality] + rows] for modality, rows in (given or {}).items()]
+        return self._rank(self._under(lifts, np.prod(contexts, axis=0)) if contexts else lifts, k, seen, among)
 
     def similar(self, modality: str, ids: Iterable[Any], *, k: int = 10) -> pl.DataFrame:
         """The k nearest vertices of the same modality.
@@ -378,8 +388,11 @@ class Answers:
         return product
 
     def _in_context(self, lifts: np.ndarray, given: Mapping[str, Any] | None) -> np.ndarray:
+        return self._under(lifts, self._context_lift(given))
+
+    def _under(self, lifts: np.ndarray, context: np.ndarray) -> np.ndarray:
         """Lifts (n, T) of users times those of the context; a context that shares no topic with a user says nothing to her."""
-        product: np.ndarray = lifts * self._context_lift(given)
+        product: np.ndarray = lifts * context
         apart = ~(product @ self.state.prior > 0)
         product[apart] = lifts[apart]
         return product

@@ -74,11 +74,12 @@ def test_what_is_held_out_is_in_no_training_part(situation: Situation) -> None:
             assert task.pairs[:, task.among].nnz == 0
         if task.told is None:
             assert (np.diff(task.pairs.indptr)[task.users] > 0).all()
-        if task.seen is not None:
+        if task.seen is not None:  # else things come back
             assert task.pairs[task.users].multiply(task.held).nnz == 0
     user, item = test.user, test.item
     inner, outer = (one.train.table(one.edge_type).select(user, item) for one in (validation, test))
     assert inner.height < outer.height
+    assert validation.train.vocabularies == test.train.vocabularies
     assert inner.join(outer, on=[user, item], how="anti").height == 0
     askers = np.repeat(validation.users, np.diff(validation.held.indptr))
     decoded = {
@@ -108,6 +109,23 @@ def test_next_holds_the_last_item_of_each_user() -> None:
         found = task.train.vocabulary("item").decode(task.held.indices)
         assert task.train.vocabulary("user").decode(task.users).to_list() == wanted["user"].to_list()
         assert found.to_list() == wanted["item"].to_list()
+
+
+def test_a_row_of_contexts_is_a_query() -> None:
+    graph = world("frappe")
+    every, new = (next(one for one in SITUATIONS if one.name == name) for name in ("context-frappe", "context-new-frappe"))
+    (_, test), (_, fresh) = every.split(graph), new.split(graph)
+    log = graph.table("used_in").drop("weight")
+    asked = {"user": test.users, "item": test.held.indices, **test.given}
+    found = pl.DataFrame({name: graph.vocabulary(name).decode(rows) for name, rows in asked.items()})
+    rest = test.train.table("used_in").drop("weight")
+    assert pl.concat([found, rest]).select(log.columns).sort(log.columns).equals(log.sort(log.columns))
+    assert rest.select("user", "item").sort("user", "item").equals(test.train.table("used").drop("weight").sort("user", "item"))
+    known = test.pairs[test.users].multiply(test.held).sum(axis=1).A1 > 0
+    assert 0 < known.sum() < len(known)
+    assert fresh.users.tolist() == test.users[~known].tolist()
+    assert fresh.held.indices.tolist() == test.held.indices[~known].tolist()
+    assert test.seen is None
 
 
 # ------------------------------------------------------------------------------------------------------------- tasks

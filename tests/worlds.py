@@ -53,7 +53,10 @@ def complete_journey(rng: np.random.Generator) -> dict[str, pl.DataFrame]:
 
 
 def frappe(rng: np.random.Generator) -> dict[str, pl.DataFrame]:
-    events = _events(rng, repeat=True).drop("time").unique(["user", "item", "hour"], maintain_order=True)
+    events = _events(rng, repeat=True, items=27).drop("time")
+    other = rng.random(len(events)) < 0.4
+    events = events.with_columns(hour=pl.Series(np.where(other, rng.integers(0, 3, len(events)), events["hour"])))
+    events = events.unique(["user", "item", "hour"], maintain_order=True)
     used_in = events.select("user", "item", *(pl.col("hour").alias(name) for name in CONTEXTS))
     return {"used": events.select("user", "item"), "used_in": used_in}
 

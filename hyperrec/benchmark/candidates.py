@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hyperrec.benchmark.histories import Markov, in_order
+from hyperrec.benchmark.histories import Markov, OwnHistory, in_order
 from hyperrec.benchmark.ials import FrequencyScaledALS
 from hyperrec.benchmark.search import ByRows, Candidate, Options
 from hyperrec.benchmark.task import Task
@@ -94,6 +94,10 @@ def fit_markov(task: Task, options: Options) -> ByRows:
     return ByRows(Markov(**options).fit(in_order(task.train, task.edge_type), task.pairs.shape))
 
 
+def fit_own(task: Task, options: Options) -> ByRows:
+    return ByRows(OwnHistory(**options).fit(in_order(task.train, task.edge_type), task.pairs.shape))
+
+
 def too_many_items(task: Task) -> str:
     many = task.n_items > EASE_ITEMS
     return f"{task.n_items:,} items, it takes gigabytes above {EASE_ITEMS:,}" if many else ""
@@ -105,4 +109,5 @@ LINEAR = Candidate("EASE", fit_ease, draw_ease, too_many_items)
 BM25 = Candidate("item-kNN BM25", fit_bm25, draw_bm25)
 COSINE = Candidate("item-kNN cosine", fit_cosine, draw_cosine)
 POPULARITY = Candidate("popularity", fit_popularity)
+OWN = Candidate("own history", fit_own, draw_smoothing)
 CHAIN = Candidate("Markov chain", fit_markov, draw_smoothing)

@@ -11,10 +11,11 @@ from hyperrec.peers import Ranked, rank
 
 
 def in_order(graph: Hypergraph, edge_type: str) -> pl.DataFrame:
-    """user, item (rows), time, by user and time; events of one time as they stand in the log."""
+    """user, item (rows), time if there is one, by user and time; events of one time as they stand in the log."""
     table = graph.edge_table(edge_type)
-    frame = table.frame.select(user=table.vertex_columns[0], item=table.vertex_columns[1], time="time")
-    return frame.sort("user", "time", maintain_order=True)
+    time = ["time"] if table.timed else []
+    frame = table.frame.select(*time, user=table.vertex_columns[0], item=table.vertex_columns[1])
+    return frame.sort("user", *time, maintain_order=True)
 
 
 class Markov:

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from hyperrec.benchmark.search import ByRows, Candidate, Options
 from hyperrec.benchmark.task import Task
+from hyperrec.evaluation import BATCH
 from hyperrec.model import TopicModel
 from hyperrec.topics.contexts import Recency
+
+
+@dataclass(frozen=True)
+class InContext:
+    """A model asked in the context of each query, among the items that may be listed."""
+
+    model: TopicModel
+
+    def rank(self, task: Task, k: int) -> np.ndarray:
+        batches = np.split(np.arange(len(task.users)), range(BATCH, len(task.users), BATCH))
+        return np.concatenate([self._ranked(task, k, rows) for rows in batches])
+
+    def _ranked(self, task: Task, k: int, rows: np.ndarray) -> np.ndarray:
+        seen = task.seen[rows] if task.seen is not None else None
+        given = {modality: contexts[rows] for modality, contexts in (task.given or {}).items()}
+        return self.model.recommend_rows(task.users[rows], k, seen, given=given, among=task.among)[0]
 
 
 def draw_warm(rng: np.random.Generator, task: Task) -> dict[str, Any]:
@@ -29,6 +48,16 @@ def draw_next(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     }
 
 
+def draw_context(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    return {
+        "n_topics": min(int(rng.choice([100, 200, 400])), task.n_items),
+        "n_passes": int(rng.integers(20, 81)),
+        "length_damping": round(float(rng.uniform(0, 0.5)), 3),
+        "context_exponent": round(float(rng.uniform(0, 0.5)), 3),
+        "tau": float(f"{10 ** rng.uniform(-2, 0):.3g}"),
+    }
+
+
 def fit_warm(task: Task, options: Options) -> ByRows:
     return ByRows(_fitted(task, {task.edge_type: 1.0}, options))
 
@@ -38,9 +67,17 @@ def fit_next(task: Task, options: Options) -> ByRows:
     return ByRows(_fitted(task, {task.edge_type: 1.0}, {"context": Recency(rest.pop("gamma")), **rest}))
 
 
+def fit_context(task: Task, options: Options, *, accompanied: str) -> InContext:
+    """accompanied: the edge type of users, items and contexts."""
+    rest = dict(options)
+    edges = {task.edge_type: 1.0, accompanied: rest.pop("tau")}
+    return InContext(_fitted(task, edges, rest))
+
+
 def _fitted(task: Task, edges: dict[str, float], options: Options) -> TopicModel:
     return TopicModel(container=task.user, edges=edges, **options).fit(task.train, progress=False)
 
 
 WARM = Candidate("hyperrec", fit_warm, draw_warm)
 NEXT = Candidate("hyperrec", fit_next, draw_next)
+CONTEXT = Candidate("hyperrec", partial(fit_context, accompanied="used_in"), draw_context)

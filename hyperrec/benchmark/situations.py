@@ -6,17 +6,19 @@ Each split makes two tasks: validation, from the training part alone and by the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
 import polars as pl
+import scipy.sparse as sp
 
 from hyperrec.benchmark import candidates as peers
 from hyperrec.benchmark import ours
 from hyperrec.benchmark.search import Candidate
 from hyperrec.benchmark.task import Task, of_pairs
 from hyperrec.errors import DataError
-from hyperrec.hypergraph import Hypergraph
+from hyperrec.hypergraph import EdgeTable, Hypergraph
 from hyperrec.logs import graph_from_frames
 from hyperrec.splits import split
 
@@ -66,6 +68,32 @@ def following(graph: Hypergraph, edge_type: str) -> Tasks:
     return _twice(frequent(graph, edge_type, 1), edge_type, "last", 0.2, SEED)
 
 
+def in_context(graph: Hypergraph, edge_type: str, pairs: str, *, new: bool) -> Tasks:
+    """A part of each user's rows, at random: which item is it that she uses in these contexts? new: items new to her alone.
+
+    edge_type joins users, items and contexts. An item that a user has in a held-out row may stay in other rows of hers: the pairs
+    of train are those of its rows.
+    """
+    train, test = split(graph.select(edge_type), edge_type, seed=SEED)
+    inner, validation = split(train, edge_type, fraction=0.1, seed=SEED + 1)
+    return tuple(_rows_asked(*one, edge_type, pairs, new) for one in ((inner, validation), (train, test)))  # type: ignore[return-value]
+
+
+def _rows_asked(train: Hypergraph, test: Hypergraph, edge_type: str, pairs: str, new: bool) -> Task:
+    table = train.edge_table(edge_type)
+    user, item, *contexts = table.vertex_columns
+    short = EdgeTable(table.modalities[:2], table.frame.drop(contexts))
+    train = train.with_edges({pairs: short, edge_type: table})
+    asked = test.edge_table(edge_type).frame
+    if new:
+        asked = asked.join(short.frame, on=[user, item], how="anti", maintain_order="left")
+    users, items = asked[user].to_numpy(), asked[item].to_numpy()
+    n_items = len(train.vocabulary(item))
+    held = sp.csr_matrix((np.ones(len(items), np.float32), items, np.arange(len(items) + 1)), (len(items), n_items))
+    task = Task(train, pairs, held, users, given={name: asked[name].to_numpy() for name in contexts})
+    return replace(task, seen=task.pairs[users]) if new else task
+
+
 def _twice(graph: Hypergraph, edge_type: str, by: str, fraction: float, seed: int) -> Tasks:
     train, test = split(graph, edge_type, by=by, fraction=fraction, seed=seed)
     inner, validation = split(train, edge_type, by=by, fraction=fraction / 2, seed=seed + 1)
@@ -74,6 +102,7 @@ def _twice(graph: Hypergraph, edge_type: str, by: str, fraction: float, seed: in
 
 WARM = (ours.WARM, peers.ALS, peers.IALS, peers.LINEAR, peers.BM25, peers.COSINE, peers.POPULARITY)
 _NEXT = (ours.NEXT, peers.ALS, peers.LINEAR, peers.BM25, peers.COSINE, peers.CHAIN, peers.POPULARITY)
+_CONTEXT = (ours.CONTEXT, peers.OWN, peers.ALS, peers.POPULARITY)
 _SEEN = "seen items filtered, all items ranked"
 _HALF = "validation: a tenth of the training part, by the same rule"
 
@@ -101,5 +130,16 @@ SITUATIONS = (
             partial(following, edge_type="rated"), _NEXT, ("ndcg@10", "hit_rate@10"),
         )
         for data in ("movielens-100k", "movielens-1m")
+    ),
+    Situation(
+        "context-frappe", "frappe",
+        "random 80/20 of each user's rows, all apps ranked for a user in eight contexts, nothing filtered; validation: a tenth of "
+        "the training rows, alike",
+        partial(in_context, edge_type="used_in", pairs="used", new=False), _CONTEXT, ("ndcg@10", "hit_rate@10"),
+    ),
+    Situation(
+        "context-new-frappe", "frappe",
+        "of the same rows those whose app is new to the user; seen apps filtered, all others ranked",
+        partial(in_context, edge_type="used_in", pairs="used", new=True), _CONTEXT, ("ndcg@10", "hit_rate@10"),
     ),
 )  # fmt: skip
