@@ -14,10 +14,14 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from worlds import world
 
 import hyperrec as hr
+from hyperrec.benchmark.content import ContentKNN, WarpFactors, no_lightfm
 from hyperrec.benchmark.histories import Markov, OwnHistory, in_order
 from hyperrec.benchmark.ials import FrequencyScaledALS
+from hyperrec.benchmark.situations import cold_items
+from hyperrec.benchmark.task import Task
 from hyperrec.errors import HyperrecError
 from hyperrec.peers import EASE, ImplicitALS, ItemKNN, Popularity, rank
 
@@ -212,3 +216,59 @@ def test_own_history_weighs_baskets_by_how_long_ago_they_were(seed: int, n: int,
             for event in np.flatnonzero((users == user) & (items == item)):
                 wanted += decay ** len({t for u, t in zip(users, times, strict=True) if u == user and t > times[event]})
             np.testing.assert_allclose(score, wanted, rtol=1e-5)
+
+
+def naive_content(task: Task, weights: dict[str, float], damped: bool) -> np.ndarray:
+    """(U, I): sums over the user's items of cosines of tf-idf vectors, one attribute at a time."""
+    n_items = task.n_items
+    vectors = np.zeros((n_items, 0))
+    for kind, weight in weights.items():
+        table = task.train.edge_table(kind)
+        other = next(m for m in table.modalities if m != "item")
+        tf = np.zeros((n_items, len(task.train.vocabulary(other))))
+        for row in table.frame.iter_rows(named=True):
+            tf[row["item"], row[other]] += row["weight"]
+        idf = np.array([np.log(n_items / max((column > 0).sum(), 1)) for column in tf.T])
+        part = np.where(tf > 0, 1 + np.log(np.maximum(tf, 1e-9)), 0) * idf if damped else tf * idf
+        norm = np.linalg.norm(part, axis=1, keepdims=True)
+        vectors = np.hstack([vectors, weight * part / np.where(norm > 0, norm, 1)])
+    norm = np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors /= np.where(norm > 0, norm, 1)
+    return task.pairs.toarray() @ (vectors @ vectors.T)
+
+
+@pytest.mark.parametrize("damped", [False, True])
+def test_content_knn_sums_cosines_of_tf_idf(damped: bool) -> None:
+    graph = world("citeulike-t")
+    doubled = graph.edges["word"].frame.with_columns(weight=pl.Series(1.0 + np.arange(graph.edges["word"].n_edges) % 3))
+    graph = graph.with_edges({**graph.edges, "word": hr.hypergraph.EdgeTable(("item", "word"), doubled)})
+    task, _ = cold_items(graph, "has")
+    weights = {"word": 0.7, "tag": 0.2}
+    wanted = naive_content(task, weights, damped)[:, task.among]
+    peer = ContentKNN(weights, damped=damped).fit(task)
+    every = np.arange(len(task.users))
+    np.testing.assert_allclose(peer.scores(task, every, task.among), wanted[task.users], rtol=1e-9, atol=1e-12)
+    ranked = peer.rank(task, 100)
+    assert ranked.shape == (len(every), 100)
+    for query, rows in enumerate(ranked):
+        assert sorted(rows[rows >= 0]) == task.among.tolist()
+        found = naive_content(task, weights, damped)[task.users[query], rows[rows >= 0]]
+        assert (np.diff(found) <= 1e-6).all()
+
+
+def test_lightfm_learns_kinds_from_attributes() -> None:
+    pytest.importorskip("lightfm")
+    task, _ = cold_items(world("citeulike-t"), "has")
+    peer = WarpFactors(("word", "tag"), epochs=30, no_components=8, learning_rate=0.05).fit(task)
+    ranked = peer.rank(task, 1)[:, 0]
+    assert set(ranked) <= set(task.among.tolist())
+    assert np.mean(ranked % 3 == task.users % 3) > 0.8  # users have the taste of their number, items the kind of theirs
+    np.testing.assert_allclose(np.asarray(peer.features.sum(axis=1)).ravel(), 1, rtol=1e-5)
+
+
+def test_what_lightfm_needs_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, _ = cold_items(world("citeulike-t"), "has")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert no_lightfm(task) == "LightFM is not installed: pip install lightfm-next"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    assert no_lightfm(task) == ""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from hyperrec.benchmark import content
 from hyperrec.benchmark.histories import Markov, OwnHistory, in_order
 from hyperrec.benchmark.ials import FrequencyScaledALS
 from hyperrec.benchmark.search import ByRows, Candidate, Options
@@ -111,3 +113,11 @@ COSINE = Candidate("item-kNN cosine", fit_cosine, draw_cosine)
 POPULARITY = Candidate("popularity", fit_popularity)
 OWN = Candidate("own history", fit_own, draw_smoothing)
 CHAIN = Candidate("Markov chain", fit_markov, draw_smoothing)
+
+
+def of_attributes(*kinds: str) -> tuple[Candidate, ...]:
+    """Peers for cold items by these edge types."""
+    return (
+        Candidate("content kNN", partial(content.fit_content, kinds=kinds), partial(content.draw_content, kinds=kinds)),
+        Candidate("LightFM WARP", partial(content.fit_warp, kinds=kinds), content.draw_warp, content.no_lightfm),
+    )

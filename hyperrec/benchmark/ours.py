@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from hyperrec.benchmark.search import ByRows, Candidate, Options
+from hyperrec.benchmark.search import ByRows, Candidate, Options, batches
 from hyperrec.benchmark.task import Task
-from hyperrec.evaluation import BATCH
 from hyperrec.model import TopicModel
 from hyperrec.topics.contexts import Recency
 
@@ -22,8 +21,7 @@ class InContext:
     model: TopicModel
 
     def rank(self, task: Task, k: int) -> np.ndarray:
-        batches = np.split(np.arange(len(task.users)), range(BATCH, len(task.users), BATCH))
-        return np.concatenate([self._ranked(task, k, rows) for rows in batches])
+        return np.concatenate([self._ranked(task, k, rows) for rows in batches(task)])
 
     def _ranked(self, task: Task, k: int, rows: np.ndarray) -> np.ndarray:
         seen = task.seen[rows] if task.seen is not None else None
@@ -58,6 +56,16 @@ def draw_context(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     }
 
 
+def draw_cold_items(rng: np.random.Generator, task: Task, *, kinds: tuple[str, ...]) -> dict[str, Any]:
+    """The weights of the attributes of items are drawn under the names of their edge types."""
+    return {
+        "n_topics": min(int(rng.choice([100, 200, 400])), task.n_items),
+        "n_passes": int(rng.integers(15, 61)),
+        "length_damping": round(float(rng.uniform(0, 0.5)), 3),
+        **{kind: float(f"{10 ** rng.uniform(-2, 0):.3g}") for kind in kinds},
+    }
+
+
 def fit_warm(task: Task, options: Options) -> ByRows:
     return ByRows(_fitted(task, {task.edge_type: 1.0}, options))
 
@@ -74,10 +82,24 @@ def fit_context(task: Task, options: Options, *, accompanied: str) -> InContext:
     return InContext(_fitted(task, edges, rest))
 
 
+def fit_with(task: Task, options: Options, *, kinds: tuple[str, ...]) -> InContext:
+    """kinds: more edge types of the model, whose weights are among the options."""
+    rest = dict(options)
+    edges = {task.edge_type: 1.0, **{kind: rest.pop(kind) for kind in kinds}}
+    return InContext(_fitted(task, edges, rest))
+
+
 def _fitted(task: Task, edges: dict[str, float], options: Options) -> TopicModel:
     return TopicModel(container=task.user, edges=edges, **options).fit(task.train, progress=False)
 
 
 WARM = Candidate("hyperrec", fit_warm, draw_warm)
 NEXT = Candidate("hyperrec", fit_next, draw_next)
+
+
+def of_attributes(*kinds: str) -> Candidate:
+    """Cold items by these edge types."""
+    return Candidate("hyperrec", partial(fit_with, kinds=kinds), partial(draw_cold_items, kinds=kinds))
+
+
 CONTEXT = Candidate("hyperrec", partial(fit_context, accompanied="used_in"), draw_context)

@@ -16,10 +16,11 @@ import numpy as np
 
 from hyperrec.benchmark.task import Task
 from hyperrec.evaluation import BATCH, Evaluation, Recommender
+from hyperrec.peers import rank
 
 Options = Mapping[str, Any]
 SHORT = {"ndcg": "NDCG", "hit_rate": "HR", "recall": "Recall"}
-SMALL = {"n_topics": 8, "factors": 8, "n_passes": 4, "epochs": 1}  # options of a fit that only warms up
+SMALL = {"n_topics": 8, "factors": 8, "no_components": 8, "n_passes": 4, "epochs": 1}  # options of a fit that only warms up
 
 
 class Ranker(Protocol):
@@ -35,11 +36,32 @@ class ByRows:
     model: Recommender
 
     def rank(self, task: Task, k: int) -> np.ndarray:
-        batches = np.split(np.arange(len(task.users)), range(BATCH, len(task.users), BATCH))
         seen = task.seen
         return np.concatenate(
-            [self.model.recommend_rows(task.users[one], k, seen[one] if seen is not None else None)[0] for one in batches]
+            [self.model.recommend_rows(task.users[one], k, seen[one] if seen is not None else None)[0] for one in batches(task)]
         )
+
+
+class Scored:
+    """A ranker by scores of the queries' users for the items that may be listed."""
+
+    def scores(self, task: Task, queries: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """(n, m) for the rows of n queries and of m items."""
+        raise NotImplementedError
+
+    def rank(self, task: Task, k: int) -> np.ndarray:
+        items = task.among if task.among is not None else np.arange(task.n_items)
+        found = []
+        for queries in batches(task):
+            seen = task.seen[queries][:, items] if task.seen is not None else None
+            rows, _ = rank(self.scores(task, queries, items), k, seen)
+            found.append(np.append(items, -1)[rows])
+        return np.concatenate(found)
+
+
+def batches(task: Task) -> list[np.ndarray]:
+    rows = np.arange(len(task.users))
+    return np.split(rows, range(BATCH, len(rows), BATCH))
 
 
 def nothing(rng: np.random.Generator, task: Task) -> dict[str, Any]:

@@ -94,6 +94,18 @@ def _rows_asked(train: Hypergraph, test: Hypergraph, edge_type: str, pairs: str,
     return replace(task, seen=task.pairs[users]) if new else task
 
 
+def cold_items(graph: Hypergraph, edge_type: str) -> Tasks:
+    """All edges of a part of the items, which are known by their attributes then; they alone are ranked."""
+    train, test = split(graph, edge_type, by="cold_items", seed=SEED)
+    inner, validation = split(train, edge_type, by="cold_items", fraction=0.1, seed=SEED + 1)
+    return _cold(inner, validation, edge_type), _cold(train, test, edge_type)
+
+
+def _cold(train: Hypergraph, test: Hypergraph, edge_type: str) -> Task:
+    table = test.edge_table(edge_type)
+    return of_pairs(train, test, edge_type, among=np.unique(table.frame[table.vertex_columns[1]].to_numpy()))
+
+
 def _twice(graph: Hypergraph, edge_type: str, by: str, fraction: float, seed: int) -> Tasks:
     train, test = split(graph, edge_type, by=by, fraction=fraction, seed=seed)
     inner, validation = split(train, edge_type, by=by, fraction=fraction / 2, seed=seed + 1)
@@ -141,5 +153,18 @@ SITUATIONS = (
         "context-new-frappe", "frappe",
         "of the same rows those whose app is new to the user; seen apps filtered, all others ranked",
         partial(in_context, edge_type="used_in", pairs="used", new=True), _CONTEXT, ("ndcg@10", "hit_rate@10"),
+    ),
+    *(
+        Situation(
+            f"cold-items-{data}", data,
+            f"all `{edge_type}` edges of 20 % of the items, known by {said}; these items alone are ranked; validation: a tenth of "
+            "the others, alike",
+            partial(cold_items, edge_type=edge_type), (ours.of_attributes(*kinds), *peers.of_attributes(*kinds)),
+            ("recall@20", "recall@100"),
+        )
+        for data, edge_type, kinds, said in (
+            ("citeulike-t", "has", ("word", "tag"), "words and tags"),
+            ("movielens-1m", "rated", ("genre", "year", "word"), "genres, year and words of the title"),
+        )
     ),
 )  # fmt: skip
