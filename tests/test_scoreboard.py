@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 import scipy.sparse as sp
-from worlds import world
+from worlds import HOUSEHOLD, world
 
 import hyperrec as hr
-from hyperrec.benchmark import SITUATIONS, Candidate, Situation, Task, board, frequent, put, scoreboard, search, table
+from hyperrec.benchmark import SITUATIONS, Candidate, Situation, Task, board, candidates, frequent, put, scoreboard, search, table
 from hyperrec.benchmark.candidates import POPULARITY
 from hyperrec.cli import main
 from hyperrec.errors import DataError, ModelError
@@ -126,6 +126,82 @@ def test_a_row_of_contexts_is_a_query() -> None:
     assert fresh.users.tolist() == test.users[~known].tolist()
     assert fresh.held.indices.tolist() == test.held.indices[~known].tolist()
     assert test.seen is None
+
+
+def cold_users(graph: hr.Hypergraph) -> tuple[Task, Task]:
+    return next(one for one in SITUATIONS if one.name == "cold-users-complete-journey").split(graph)
+
+
+def test_cold_users_are_told_by_their_first_items() -> None:
+    graph = world("complete-journey")
+    log = graph.table("bought").sort("household", "time", maintain_order=True)
+    log = log.filter(pl.len().over("product") >= 20)
+    for task in cold_users(graph):
+        assert list(dict.fromkeys(task.parts)) == ["0 items told", "1 item told", "3 items told", "5 items told", "10 items told"]
+        households, products = task.train.vocabulary("household").ids, task.train.vocabulary("product").ids
+        for query, (part, user) in enumerate(zip(task.parts, task.users, strict=True)):
+            mine = log.filter(pl.col("household") == households[int(user)])["product"].to_list()
+            told, seen, held = (set(products.gather(one[query].indices)) for one in (task.told, task.seen, task.held))
+            assert told == set(mine[: int(part.split()[0])])
+            assert seen == set(mine[:10])
+            assert held == set(mine[10:])
+        assert task.pairs[task.users].nnz == 0
+        assert task.train.edges["age"].n_edges == 90
+
+
+def test_of_whom_nothing_is_known_is_not_asked_without_items() -> None:
+    graph = world("complete-journey")
+    few = {name: graph.table(name).filter(pl.col("household") % 2 == 0) for name in HOUSEHOLD}
+    graph = hr.Hypergraph.from_frames(bought=graph.table("bought"), **few)
+    _, task = cold_users(graph)
+    households = task.train.vocabulary("household").ids
+    alone = households.gather(task.users[task.parts == "0 items told"])
+    everyone = households.gather(task.users[task.parts == "1 item told"])
+    assert alone.to_list() == everyone.filter(everyone % 2 == 0).to_list()
+    assert len(alone) < len(everyone)
+
+
+def test_too_short_histories_of_cold_users_are_told() -> None:
+    graph = world("complete-journey")
+    short = graph.table("bought").filter(pl.int_range(pl.len()).over("household") < 10)
+    kinds = {name: graph.table(name) for name in HOUSEHOLD}
+    with pytest.raises(DataError) as caught:
+        cold_users(hr.Hypergraph.from_frames(bought=short, **kinds))
+    assert str(caught.value) == "no user held out of 'bought' has more than 10 items: nothing can be measured."
+
+
+def test_lists_of_told_users_are_those_of_recommend() -> None:
+    task, _ = cold_users(world("complete-journey"))
+    candidate = next(one for one in SITUATIONS if one.name == "cold-users-complete-journey").candidates[0]
+    ranker = candidate.fit(task, {"n_topics": 5, "n_passes": 8, "length_damping": 0.2, "tau": 0.5})
+    ranked = ranker.rank(task, 6)
+    model, products = ranker.model, task.train.vocabulary("product")
+    for query in (0, len(task.users) // 2, len(task.users) - 1):
+        told, seen = products.decode(task.told[query].indices), products.decode(task.seen[query].indices)
+        rows = ranked[query][ranked[query] >= 0]
+        if len(told):
+            history = pl.DataFrame({"user": ["new"] * len(told), "item": told})
+            wanted = model.recommend(histories=history, k=6, exclude=seen)
+        else:
+            wanted = model.recommend([task.train.vocabulary("household").ids[int(task.users[query])]], k=6, exclude=seen)
+        assert products.decode(rows).to_list() == wanted["item"].to_list()
+
+
+def test_folded_in_als_solves_for_the_told_items() -> None:
+    task, _ = cold_users(world("complete-journey"))
+    options = {"factors": 4, "regularization": 2.0, "alpha": 3.0, "iterations": 5}
+    peer = candidates.fit_fold_in(task, options)
+    items = np.arange(task.n_items)
+    scores = peer.scores(task, np.arange(len(task.users)), items)
+    y = peer.model.item_factors.astype(np.float64)
+    for query in range(len(task.users)):
+        told = task.told[query].indices
+        if len(told):  # Hu, Koren, Volinsky (2008), equation 4, with confidence alpha for what was met and 1 for the rest
+            matrix = y.T @ y + (3 - 1) * y[told].T @ y[told] + 2 * np.eye(4)
+            wanted = y @ np.linalg.solve(matrix, 3 * y[told].sum(axis=0))
+        else:
+            wanted = task.pairs.sum(axis=0).A1
+        np.testing.assert_allclose(scores[query], wanted, rtol=1e-3, atol=1e-4)
 
 
 # ------------------------------------------------------------------------------------------------------------- tasks

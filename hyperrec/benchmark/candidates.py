@@ -10,7 +10,7 @@ import numpy as np
 from hyperrec.benchmark import content
 from hyperrec.benchmark.histories import Markov, OwnHistory, in_order
 from hyperrec.benchmark.ials import FrequencyScaledALS
-from hyperrec.benchmark.search import ByRows, Candidate, Options
+from hyperrec.benchmark.search import ByRows, Candidate, Options, Scored
 from hyperrec.benchmark.task import Task
 from hyperrec.peers import EASE, ImplicitALS, ItemKNN, Popularity
 
@@ -100,6 +100,27 @@ def fit_own(task: Task, options: Options) -> ByRows:
     return ByRows(OwnHistory(**options).fit(in_order(task.train, task.edge_type), task.pairs.shape))
 
 
+class FoldedIn(Scored):
+    """ALS with the factors of new users solved for from what is told of them; popularity where nothing is."""
+
+    def __init__(self, model: Any, popularity: np.ndarray) -> None:
+        self.model, self.popularity = model, popularity
+
+    def scores(self, task: Task, queries: np.ndarray, items: np.ndarray) -> np.ndarray:
+        told = task.told[queries] if task.told is not None else task.pairs[task.users[queries]]
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1, "blas"):  # as implicit asks for
+            factors = self.model.recalculate_user(np.arange(len(queries)), told)
+        scores: np.ndarray = factors @ self.model.item_factors[items].T
+        scores[np.diff(told.indptr) == 0] = self.popularity[items]
+        return scores
+
+
+def fit_fold_in(task: Task, options: Options) -> FoldedIn:
+    return FoldedIn(ImplicitALS(**options).fit(task.pairs).model, Popularity().fit(task.pairs).counts)
+
+
 def too_many_items(task: Task) -> str:
     many = task.n_items > EASE_ITEMS
     return f"{task.n_items:,} items, it takes gigabytes above {EASE_ITEMS:,}" if many else ""
@@ -107,6 +128,7 @@ def too_many_items(task: Task) -> str:
 
 ALS = Candidate("implicit ALS", fit_als, draw_als)
 IALS = Candidate("frequency-scaled iALS", fit_ials, draw_ials)
+FOLD_IN = Candidate("implicit ALS, fold-in", fit_fold_in, draw_als)
 LINEAR = Candidate("EASE", fit_ease, draw_ease, too_many_items)
 BM25 = Candidate("item-kNN BM25", fit_bm25, draw_bm25)
 COSINE = Candidate("item-kNN cosine", fit_cosine, draw_cosine)

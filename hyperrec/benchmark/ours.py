@@ -7,6 +7,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import polars as pl
+import scipy.sparse as sp
 
 from hyperrec.benchmark.search import ByRows, Candidate, Options, batches
 from hyperrec.benchmark.task import Task
@@ -27,6 +29,32 @@ class InContext:
         seen = task.seen[rows] if task.seen is not None else None
         given = {modality: contexts[rows] for modality, contexts in (task.given or {}).items()}
         return self.model.recommend_rows(task.users[rows], k, seen, given=given, among=task.among)[0]
+
+
+@dataclass(frozen=True)
+class OfTold:
+    """A model asked for users whom it knows by their attributes alone, or by what is told of them and nothing else."""
+
+    model: TopicModel
+
+    def rank(self, task: Task, k: int) -> np.ndarray:
+        told = task.told if task.told is not None else task.pairs[task.users]
+        seen = task.seen if task.seen is not None else sp.csr_matrix(told.shape, dtype=np.float32)
+        silent = np.flatnonzero(np.diff(told.indptr) == 0)
+        ranked = np.full((len(task.users), k), -1)
+        ranked[silent] = self.model.recommend_rows(task.users[silent], k, seen[silent])[0]
+        items = self.model.vocabularies[task.item]
+        queries = np.repeat(np.arange(len(task.users)), np.diff(told.indptr))
+        histories = pl.DataFrame({"user": queries, "item": items.decode(told.indices)})
+        # what is seen but not told has to be left out here
+        more = k + int(np.diff(seen.indptr).max())
+        found = self.model.recommend(histories=histories, k=min(more, task.n_items))
+        asked, rows = found["user"].to_numpy(), items.encode(found["item"])
+        new = ~np.asarray(seen[asked, rows]).ravel().astype(bool)
+        asked, rows = asked[new], rows[new]
+        place = np.arange(len(asked)) - np.searchsorted(asked, asked)
+        ranked[asked[place < k], place[place < k]] = rows[place < k]
+        return ranked
 
 
 def draw_warm(rng: np.random.Generator, task: Task) -> dict[str, Any]:
@@ -66,6 +94,15 @@ def draw_cold_items(rng: np.random.Generator, task: Task, *, kinds: tuple[str, .
     }
 
 
+def draw_people(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    return {
+        "n_topics": min(int(rng.choice([100, 200, 400, 800])), task.n_items),
+        "n_passes": int(rng.integers(15, 61)),
+        "length_damping": round(float(rng.uniform(0, 0.5)), 3),
+        "tau": float(f"{10 ** rng.uniform(-1, 1):.3g}"),
+    }
+
+
 def fit_warm(task: Task, options: Options) -> ByRows:
     return ByRows(_fitted(task, {task.edge_type: 1.0}, options))
 
@@ -95,6 +132,18 @@ def _fitted(task: Task, edges: dict[str, float], options: Options) -> TopicModel
 
 WARM = Candidate("hyperrec", fit_warm, draw_warm)
 NEXT = Candidate("hyperrec", fit_next, draw_next)
+
+
+def fit_people(task: Task, options: Options, *, kinds: tuple[str, ...]) -> OfTold:
+    """kinds: the edge types that describe users."""
+    rest = dict(options)
+    edges = {task.edge_type: 1.0, **dict.fromkeys(kinds, rest.pop("tau"))}
+    return OfTold(_fitted(task, edges, rest))
+
+
+def of_people(*kinds: str) -> Candidate:
+    """Cold users by these edge types."""
+    return Candidate("hyperrec", partial(fit_people, kinds=kinds), draw_people)
 
 
 def of_attributes(*kinds: str) -> Candidate:

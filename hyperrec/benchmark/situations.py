@@ -15,6 +15,7 @@ import scipy.sparse as sp
 
 from hyperrec.benchmark import candidates as peers
 from hyperrec.benchmark import ours
+from hyperrec.benchmark.histories import in_order
 from hyperrec.benchmark.search import Candidate
 from hyperrec.benchmark.task import Task, of_pairs
 from hyperrec.errors import DataError
@@ -24,6 +25,8 @@ from hyperrec.splits import split
 
 Tasks = tuple[Task, Task]
 SEED = 42
+TOLD = (0, 1, 3, 5, 10)  # items of a cold user
+DEMOGRAPHICS = ("age", "income", "household_size", "household_type", "kids")
 MIN_ITEM_EDGES = {"complete-journey": 20}  # of the warm situations; 1 for other data
 
 
@@ -106,6 +109,42 @@ def _cold(train: Hypergraph, test: Hypergraph, edge_type: str) -> Task:
     return of_pairs(train, test, edge_type, among=np.unique(table.frame[table.vertex_columns[1]].to_numpy()))
 
 
+def cold_users(graph: Hypergraph, edge_type: str, kinds: tuple[str, ...], least: int) -> Tasks:
+    """All edges of a part of the users. The first TOLD items of each in time are set aside, and 0, 1, 3, 5 or all of them are told:
+    the later ones are to be found from these. Where nothing is told, for those whom an edge of `kinds` describes.
+
+    Items with fewer than `least` edges are left out.
+    """
+    item = graph.edge_table(edge_type).vertex_columns[1]
+    frames = {edge_type: graph.table(edge_type).filter(pl.len().over(item) >= least), **{kind: graph.table(kind) for kind in kinds}}
+    train, test = split(graph_from_frames(frames), edge_type, by="cold_users", seed=SEED)
+    inner, validation = split(train, edge_type, by="cold_users", fraction=0.1, seed=SEED + 1)
+    return _told(inner, validation, edge_type, kinds), _told(train, test, edge_type, kinds)
+
+
+def _told(train: Hypergraph, test: Hypergraph, edge_type: str, kinds: tuple[str, ...]) -> Task:
+    events = in_order(test, edge_type).with_columns(place=pl.int_range(pl.len()).over("user"))
+    events = events.filter(pl.len().over("user") > TOLD[-1])
+    if not events.height:
+        raise DataError(f"no user held out of '{edge_type}' has more than {TOLD[-1]} items: nothing can be measured.")
+    user, item = test.edge_table(edge_type).vertex_columns[:2]
+    shape = len(test.vocabulary(user)), len(test.vocabulary(item))
+
+    def matrix(chosen: pl.DataFrame) -> sp.csr_matrix:
+        places = chosen["user"].to_numpy(), chosen["item"].to_numpy()
+        return sp.csr_matrix((np.ones(chosen.height, np.float32), places), shape)
+
+    aside, held = matrix(events.filter(pl.col("place") < TOLD[-1])), matrix(events.filter(pl.col("place") >= TOLD[-1]))
+    known = np.unique(np.concatenate([train.edge_table(kind).frame[user].to_numpy() for kind in kinds]))
+    everyone = events["user"].unique().sort().to_numpy()
+    asked = [np.intersect1d(everyone, known) if n == 0 else everyone for n in TOLD]
+    users = np.concatenate(asked)
+    told = [matrix(events.filter(pl.col("place") < n))[rows] for n, rows in zip(TOLD, asked, strict=True)]
+    names = [f"{n} items told" if n != 1 else "1 item told" for n in TOLD]
+    parts = np.repeat(names, [len(rows) for rows in asked])
+    return Task(train, edge_type, held[users], users, aside[users], told=sp.vstack(told, format="csr"), parts=parts)
+
+
 def _twice(graph: Hypergraph, edge_type: str, by: str, fraction: float, seed: int) -> Tasks:
     train, test = split(graph, edge_type, by=by, fraction=fraction, seed=seed)
     inner, validation = split(train, edge_type, by=by, fraction=fraction / 2, seed=seed + 1)
@@ -115,6 +154,7 @@ def _twice(graph: Hypergraph, edge_type: str, by: str, fraction: float, seed: in
 WARM = (ours.WARM, peers.ALS, peers.IALS, peers.LINEAR, peers.BM25, peers.COSINE, peers.POPULARITY)
 _NEXT = (ours.NEXT, peers.ALS, peers.LINEAR, peers.BM25, peers.COSINE, peers.CHAIN, peers.POPULARITY)
 _CONTEXT = (ours.CONTEXT, peers.OWN, peers.ALS, peers.POPULARITY)
+_COLD_USERS = (ours.of_people(*DEMOGRAPHICS), peers.FOLD_IN, peers.POPULARITY)
 _SEEN = "seen items filtered, all items ranked"
 _HALF = "validation: a tenth of the training part, by the same rule"
 
@@ -166,5 +206,12 @@ SITUATIONS = (
             ("citeulike-t", "has", ("word", "tag"), "words and tags"),
             ("movielens-1m", "rated", ("genre", "year", "word"), "genres, year and words of the title"),
         )
+    ),
+    Situation(
+        "cold-users-complete-journey", "complete-journey",
+        "all purchases of 20 % of the households; their first ten products are set aside, none of them (households of known age, "
+        "income, size, type and children alone), one, three, five or ten are told, the later products are to be found among all "
+        "others with 20 households or more; validation: a tenth of the other households, alike",
+        partial(cold_users, edge_type="bought", kinds=DEMOGRAPHICS, least=20), _COLD_USERS,
     ),
 )  # fmt: skip
