@@ -237,7 +237,7 @@ def benchmark(
     only: Annotated[list[str] | None, Parameter(help="a model of the table; repeat it")] = None,
     out: Table = None,
 ) -> None:
-    """Tune hyperrec, ALS, EASE, item-kNN and popularity alike on a validation split; measure the best of each (extra: bench).
+    """Tune hyperrec, ALS, iALS, EASE, item-kNN and popularity alike on a validation split; measure the best of each (extra: bench).
 
     Parameters
     ----------
@@ -275,7 +275,7 @@ def benchmark_all(
 ) -> None:
     """The scoreboard: every situation that hyperrec is for, beside the peers that are at home there (extra: bench).
 
-    Takes days with 40 trials; each situation can be run alone, and its block in the page is replaced.
+    Takes long: a trial of a large model takes minutes. Each situation can be run alone, and its block in the page is replaced.
 
     Parameters
     ----------

@@ -15,7 +15,7 @@ import scipy.sparse as sp
 import hyperrec as hr
 from hyperrec import benchmark
 from hyperrec.benchmark import WARM, Candidate, candidates, frequent, search
-from hyperrec.benchmark.situations import warm
+from hyperrec.benchmark.splitting import warm
 from hyperrec.benchmark.task import Task
 from hyperrec.errors import DataError, ModelError
 from hyperrec.evaluation import pair_matrix

@@ -20,7 +20,7 @@ import hyperrec as hr
 from hyperrec.benchmark.content import ContentKNN, WarpFactors, no_lightfm
 from hyperrec.benchmark.histories import Markov, OwnHistory, in_order
 from hyperrec.benchmark.ials import FrequencyScaledALS
-from hyperrec.benchmark.situations import cold_items
+from hyperrec.benchmark.splitting import cold_items
 from hyperrec.benchmark.task import Task
 from hyperrec.errors import HyperrecError
 from hyperrec.peers import EASE, ImplicitALS, ItemKNN, Popularity, rank

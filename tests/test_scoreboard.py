@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,17 @@ def test_from_the_log_to_the_block(situation: Situation, worlds: None, capsys: p
     assert "Not yet measured: " in written[0][1] or len(written) == 1
     trials = [line for line in capsys.readouterr().err.splitlines() if ", trial 1 of 1: validation " in line]
     assert len(trials) >= len(written) - 2
+
+
+@pytest.mark.parametrize("situation", SITUATIONS, ids=NAMES)
+def test_candidates_can_be_sent_to_a_process_of_their_own(situation: Situation) -> None:
+    for candidate in situation.candidates:
+        again = pickle.loads(pickle.dumps(candidate))
+        assert again.name == candidate.name
+        if isinstance(candidate.fit, partial):
+            assert (again.fit.func, again.fit.keywords) == (candidate.fit.func, candidate.fit.keywords)
+        else:
+            assert again == candidate
 
 
 def numbers(cell: str) -> tuple[float, ...]:
@@ -126,6 +139,52 @@ def test_a_row_of_contexts_is_a_query() -> None:
     assert fresh.users.tolist() == test.users[~known].tolist()
     assert fresh.held.indices.tolist() == test.held.indices[~known].tolist()
     assert test.seen is None
+
+
+def test_the_last_basket_is_held_out_and_its_products_may_have_been_bought_before() -> None:
+    graph = world("complete-journey")
+    log = graph.table("bought_at").filter(pl.len().over("product") >= 20)
+    situation = next(one for one in SITUATIONS if one.name == "next-basket-complete-journey")
+    validation, test = situation.split(graph)
+    for task, place in ((test, -1), (validation, -2)):
+        households, products = task.train.vocabulary("household").ids, task.train.vocabulary("product").ids
+        assert task.seen is None
+        again = 0
+        for user, held in zip(task.users, task.held, strict=True):
+            mine = log.filter(pl.col("household") == households[int(user)])
+            times = mine["time"].unique().sort()
+            assert set(products.gather(held.indices)) == set(mine.filter(pl.col("time") == times[place])["product"])
+            known = task.train.table("bought_at").filter(pl.col("household") == households[int(user)])
+            assert known["time"].max() == times[place - 1]
+            assert known.height == mine.filter(pl.col("time") < times[place]).height
+            again += len(set(products.gather(held.indices)) & set(known["product"]))
+        assert again > 0
+
+
+def test_users_of_one_basket_are_not_asked_for_the_next() -> None:
+    split = next(one for one in SITUATIONS if one.name == "next-basket-complete-journey").split
+    graph = world("complete-journey")
+    once = graph.table("bought_at").with_columns(time=pl.lit(1_500_000_000))
+    with pytest.raises(DataError) as caught:
+        split(hr.Hypergraph.from_frames(bought_at=once))
+    assert str(caught.value) == "no household has edges of 'bought_at' at two times: nothing can be measured."
+
+
+@pytest.mark.parametrize(("name", "kinds"), [("typed-hetrec-lastfm", ["friends", "tagged"]), ("typed-citeulike-t", ["cites"])])
+def test_with_and_without_edges_is_the_same_model_and_the_same_draws(name: str, kinds: list[str]) -> None:
+    situation = next(one for one in SITUATIONS if one.name == name)
+    task, test = situation.split(world(situation.data))
+    ours, without = situation.candidates
+    drawn, plain = ([one.draw(rng, task) for _ in range(5)] for one, rng in ((ours, rng_of(3)), (without, rng_of(3))))
+    assert [{key: value for key, value in one.items() if key not in kinds} for one in drawn] == plain
+    fewer = {**plain[0], "n_topics": 6, "n_passes": 4}
+    assert list(ours.fit(task, {**fewer, **dict.fromkeys(kinds, 0.5)}).model.fitted_edges) == [task.edge_type, *kinds]
+    assert list(without.fit(task, fewer).model.fitted_edges) == [task.edge_type]
+    assert list(test.train.edges) == [test.edge_type, *kinds]
+
+
+def rng_of(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
 
 
 def cold_users(graph: hr.Hypergraph) -> tuple[Task, Task]:
@@ -323,7 +382,9 @@ def test_a_page_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 
 def test_names_and_their_beginnings() -> None:
-    assert [one.name for one in board.chosen(["next"])] == ["next-movielens-100k", "next-movielens-1m"]
+    assert [one.name for one in board.chosen(["next"])] == [
+        "next-movielens-100k", "next-movielens-1m", "next-basket-complete-journey",
+    ]  # fmt: skip
     assert [one.name for one in board.chosen(["later-movielens-1m", "warm-hetrec-lastfm"])] == [
         "warm-hetrec-lastfm", "later-movielens-1m",
     ]  # fmt: skip
@@ -383,7 +444,7 @@ def test_the_command_writes_a_page(one_situation: None, tmp_path: Path, capsys: 
     [
         (["--out", "board.csv"], 'Invalid value "board.csv" for --out. the ending must be .md.'),
         (["--out", "none/board.md"], "no page can be written there"),
-        (["--only", "cold"], "no situation is called 'cold'"),
+        (["--only", "warm"], "no situation is called 'warm'"),
     ],
 )
 def test_the_command_refuses(arguments: list[str], message: str, one_situation: None, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hyperrec.benchmark.board import put, scoreboard
 from hyperrec.benchmark.search import Candidate, Measured, apart, run
-from hyperrec.benchmark.situations import MIN_ITEM_EDGES, SITUATIONS, WARM, Situation, frequent, warm
+from hyperrec.benchmark.situations import MIN_ITEM_EDGES, SITUATIONS, WARM, Situation
+from hyperrec.benchmark.splitting import frequent, warm
 from hyperrec.benchmark.tables import table
 from hyperrec.benchmark.task import Task, of_pairs
 from hyperrec.errors import ModelError

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from hyperrec.benchmark.search import Measured, run, short
-from hyperrec.benchmark.situations import SEED, SITUATIONS, Situation
+from hyperrec.benchmark.situations import SITUATIONS, Situation
+from hyperrec.benchmark.splitting import SEED
 from hyperrec.benchmark.tables import markdown, table
 from hyperrec.benchmark.task import Task
 from hyperrec.datasets import locate

@@ -68,6 +68,10 @@ def draw_smoothing(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     return {"smoothing": log_uniform(rng, -2, 3)}
 
 
+def draw_recent(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    return {**draw_smoothing(rng, task), "decay": uniform(rng, 0.7, 1)}
+
+
 def fit_als(task: Task, options: Options) -> ByRows:
     return ByRows(ImplicitALS(**options).fit(task.pairs))
 
@@ -133,6 +137,8 @@ LINEAR = Candidate("EASE", fit_ease, draw_ease, too_many_items)
 BM25 = Candidate("item-kNN BM25", fit_bm25, draw_bm25)
 COSINE = Candidate("item-kNN cosine", fit_cosine, draw_cosine)
 POPULARITY = Candidate("popularity", fit_popularity)
+FREQUENCY = Candidate("own frequency", fit_own, draw_smoothing)
+RECENT = Candidate("own frequency, recent", fit_own, draw_recent)
 OWN = Candidate("own history", fit_own, draw_smoothing)
 CHAIN = Candidate("Markov chain", fit_markov, draw_smoothing)
 

@@ -103,6 +103,26 @@ def draw_people(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     }
 
 
+def draw_basket(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    return {
+        "n_topics": min(int(rng.choice([100, 200, 400])), task.n_items),
+        "n_passes": int(rng.integers(8, 31)),
+        "length_damping": round(float(rng.uniform(0, 0.5)), 3),
+        "gamma": float(f"{10 ** rng.uniform(-2.5, -0.5):.3g}"),  # a basket has ten things
+    }
+
+
+def draw_typed(rng: np.random.Generator, task: Task, *, kinds: tuple[str, ...], used: bool) -> dict[str, Any]:
+    """The same draws with the edges and without them, but for their weights."""
+    weights = {kind: float(f"{10 ** rng.uniform(-2, 0):.3g}") for kind in kinds}
+    base = {
+        "n_topics": min(int(rng.choice([200, 400, 800])), task.n_items),
+        "n_passes": int(rng.integers(20, 61)),
+        "length_damping": round(float(rng.uniform(0, 0.5)), 3),
+    }
+    return {**base, **weights} if used else base
+
+
 def fit_warm(task: Task, options: Options) -> ByRows:
     return ByRows(_fitted(task, {task.edge_type: 1.0}, options))
 
@@ -151,4 +171,13 @@ def of_attributes(*kinds: str) -> Candidate:
     return Candidate("hyperrec", partial(fit_with, kinds=kinds), partial(draw_cold_items, kinds=kinds))
 
 
+def with_and_without(*kinds: str, said: str) -> tuple[Candidate, Candidate]:
+    """The same model with the edges of these types, and without them."""
+    return (
+        Candidate("hyperrec", partial(fit_with, kinds=kinds), partial(draw_typed, kinds=kinds, used=True)),
+        Candidate(f"without {said}", partial(fit_with, kinds=()), partial(draw_typed, kinds=kinds, used=False)),
+    )
+
+
+BASKET = Candidate("hyperrec", fit_next, draw_basket)
 CONTEXT = Candidate("hyperrec", partial(fit_context, accompanied="used_in"), draw_context)
