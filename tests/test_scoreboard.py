@@ -364,6 +364,15 @@ def test_a_block_is_added_then_replaced(tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir()] == ["page.md"]
 
 
+def test_a_new_block_comes_after_the_last_of_its_family(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    lines = "<!-- benchmark:{0} begin -->\n{0}\n<!-- benchmark:{0} end -->\n"
+    blocks = {name: lines.format(name) for name in ("board-a", "bo", "board-b")}
+    page.write_text(f"head\n{blocks['board-a']}\n## More\n{blocks['bo']}tail\n")
+    put(page, "board-b", "board-b\n")
+    assert page.read_text() == f"head\n{blocks['board-a']}\n{blocks['board-b']}\n## More\n{blocks['bo']}tail\n"
+
+
 def test_a_block_without_an_end_is_left_alone(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("<!-- benchmark:a begin -->\nhalf")
@@ -425,7 +434,7 @@ def test_the_command_prints_tables(one_situation: None, capsys: pytest.CaptureFi
     with pytest.raises(SystemExit, match="0"):
         main(["benchmark", "all", "--trials", "1"])
     out, err = capsys.readouterr()
-    assert out.startswith("| model | NDCG@10 | Recall@20 | popularity minus it, NDCG@10 |")
+    assert out.startswith("### next-movielens-1m\n\n| model | NDCG@10 | Recall@20 | popularity minus it, NDCG@10 |")
     assert "| popularity | 0." in out
     assert "Left out: random: nobody has it." in out
     assert "random is left out: nobody has it" in err
@@ -435,7 +444,7 @@ def test_the_command_writes_a_page(one_situation: None, tmp_path: Path, capsys: 
     page = tmp_path / "board.md"
     with pytest.raises(SystemExit, match="0"):
         main(["benchmark", "all", "--trials", "1", "--only", "next", "--out", str(page)])
-    assert page.read_text().startswith("<!-- benchmark:scoreboard-next-movielens-1m begin -->\n| model | ")
+    assert page.read_text().startswith("<!-- benchmark:scoreboard-next-movielens-1m begin -->\n### next-movielens-1m\n\n| model | ")
     assert capsys.readouterr().out == ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def _called(situation: Situation, name: str) -> bool:
 
 
 def block(situation: Situation, results: Sequence[Measured], validation: Task, test: Task, trials: int, seed: int) -> str:
-    """The table of a situation, whole or so far, and how it was made."""
+    """The table of a situation under its name, whole or so far, and how it was made."""
     absent = {one.name: reason for one in situation.candidates if (reason := one.absent(validation))}
     done = {one.name for one in results}
     to_come = [one.name for one in situation.candidates if one.name not in done and one.name not in absent]
@@ -83,19 +84,23 @@ def block(situation: Situation, results: Sequence[Measured], validation: Task, t
         note += f" Left out: {'; '.join(f'{name}: {reason}' for name, reason in absent.items())}."
     if to_come:
         note += f" Not yet measured: {', '.join(to_come)}."
-    return f"{markdown(table(results, situation.metrics))}\n\n{note}\n"
+    return f"### {situation.name}\n\n{markdown(table(results, situation.metrics))}\n\n{note}\n"
 
 
 def put(page: Path, name: str, text: str) -> None:
-    """Replace the block of that name in a Markdown page, or add it; the page is written whole or not at all."""
+    """Replace the block of that name in a Markdown page, or add it: after the last one with the same beginning of its name, up to
+    the hyphen, or else at the end. The page is written whole or not at all."""
     begin, end = f"<!-- benchmark:{name} begin -->\n", f"<!-- benchmark:{name} end -->\n"
     old = page.read_text(encoding="utf-8") if page.exists() else ""
     head, found, rest = old.partition(begin)
     if found and end not in rest:
         raise DataError(f"{page}: the block benchmark:{name} begins and has no end; add the line {end.strip()}")
-    if not found:
-        head = f"{old}\n" if old else ""
     tail = rest.partition(end)[2]
+    if not found:
+        family = re.escape(name.partition("-")[0])
+        ends = [one.end() for one in re.finditer(rf"<!-- benchmark:{family}(-[^ ]+)? end -->\n", old)]
+        at = ends[-1] if ends else len(old)
+        head, tail = old[:at] + ("\n" if at else ""), old[at:]
     draft = page.with_name(f".{page.name}-{os.getpid()}")
     try:
         draft.write_text(head + begin + text + end + tail, encoding="utf-8")
