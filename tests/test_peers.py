@@ -150,7 +150,7 @@ def exact_ials(pairs: np.ndarray, peer: FrequencyScaledALS) -> tuple[np.ndarray,
         for seen, mine, other in ((pairs, x, y), (pairs.T, y, x)):
             n = seen.sum(axis=1) + peer.unseen * seen.shape[1]
             for row in range(len(mine)):
-                ridge = peer.regularization * n.mean() * (n[row] / n.mean()) ** peer.exponent
+                ridge = peer.regularization * (n[row] / n.mean()) ** peer.exponent
                 matrix = peer.unseen * other.T @ other + other.T @ np.diag(seen[row]) @ other + ridge * np.eye(peer.factors)
                 mine[row] = np.linalg.solve(matrix, other.T @ seen[row])
     return x, y
@@ -159,19 +159,19 @@ def exact_ials(pairs: np.ndarray, peer: FrequencyScaledALS) -> tuple[np.ndarray,
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
 def test_ials_solves_its_normal_equations(users: sp.csr_matrix, monkeypatch: pytest.MonkeyPatch, exponent: float) -> None:
     monkeypatch.setattr("hyperrec.benchmark.ials.STEPS", 12)  # more than factors: conjugate gradients end at the solution
-    peer = FrequencyScaledALS(3, regularization=0.02, unseen=0.3, exponent=exponent, iterations=6).fit(users)
+    peer = FrequencyScaledALS(3, regularization=0.2, unseen=0.3, exponent=exponent, iterations=6).fit(users)
     x, y = exact_ials(users.toarray().astype(np.float64), peer)
     np.testing.assert_allclose(peer.user_factors, x, rtol=2e-3, atol=2e-4)
     np.testing.assert_allclose(peer.item_factors, y, rtol=2e-3, atol=2e-4)
 
 
 def test_ials_comes_near_in_few_steps_and_in_any_number_of_threads(users: sp.csr_matrix) -> None:
-    peer = FrequencyScaledALS(3, regularization=0.02, unseen=0.3, iterations=12).fit(users)
+    peer = FrequencyScaledALS(3, regularization=0.2, unseen=0.3, iterations=12).fit(users)
     x, y = exact_ials(users.toarray().astype(np.float64), peer)
     np.testing.assert_allclose(peer.user_factors @ peer.item_factors.T, x @ y.T, atol=0.02)
     before = numba.get_num_threads()
     numba.set_num_threads(1)
-    again = FrequencyScaledALS(3, regularization=0.02, unseen=0.3, iterations=12).fit(users)
+    again = FrequencyScaledALS(3, regularization=0.2, unseen=0.3, iterations=12).fit(users)
     numba.set_num_threads(before)
     np.testing.assert_array_equal(again.item_factors, peer.item_factors)
 

@@ -38,11 +38,22 @@ def draw_als(rng: np.random.Generator, task: Task | None = None) -> dict[str, An
     }
 
 
+def draw_als_of_few(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    """Where they lie on the smaller and sparser logs of Last.fm and Frappe: less regularization, and a wider range of it."""
+    alpha = 10 ** rng.uniform(0, 1.8)
+    return {
+        "factors": int(rng.choice([16, 32, 64, 128])),
+        "regularization": round(float(alpha * 10 ** rng.uniform(-1.5, 1.1)), 3),
+        "alpha": round(float(alpha), 3),
+        "iterations": int(rng.integers(10, 31)),
+    }
+
+
 def draw_ials(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     return {
         "factors": int(rng.choice([32, 64, 128, 256])),
-        "regularization": log_uniform(rng, -2.3, -1.2),
-        "unseen": log_uniform(rng, -1.2, 0),
+        "regularization": log_uniform(rng, 0.3, 1.8),
+        "unseen": log_uniform(rng, -1.5, 0),
         "exponent": uniform(rng, 0.25, 1),
         "iterations": int(rng.integers(8, 21)),
     }
@@ -131,6 +142,7 @@ def too_many_items(task: Task) -> str:
 
 
 ALS = Candidate("implicit ALS", fit_als, draw_als)
+ALS_OF_FEW = Candidate("implicit ALS", fit_als, draw_als_of_few)
 IALS = Candidate("frequency-scaled iALS", fit_ials, draw_ials)
 FOLD_IN = Candidate("implicit ALS, fold-in", fit_fold_in, draw_als)
 LINEAR = Candidate("EASE", fit_ease, draw_ease, too_many_items)

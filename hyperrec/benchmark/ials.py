@@ -15,9 +15,9 @@ class FrequencyScaledALS:
     """Minimizes, over x_u and y_i,
 
         sum_(u,i seen) (1 - x_u y_i)^2 + unseen sum_(u,i) (x_u y_i)^2 + sum_u ridge_u |x_u|^2 + sum_i ridge_i |y_i|^2,
-        ridge_u = regularization m (n_u / m)^exponent,  n_u = (items of u) + unseen (all items),  m the mean of n_u; items alike.
+        ridge_u = regularization (n_u / m)^exponent,  n_u = (items of u) + unseen (all items),  m the mean of n_u; items alike.
 
-    The paper has no m: with it, the strength does not change with the exponent.
+    The paper has no m: with it, the strength changes neither with the exponent nor with the number of items.
     """
 
     name = "frequency-scaled iALS"
@@ -25,7 +25,7 @@ class FrequencyScaledALS:
     def __init__(
         self,
         factors: int = 64,
-        regularization: float = 0.03,
+        regularization: float = 10.0,
         unseen: float = 0.2,
         exponent: float = 1.0,
         iterations: int = 16,
@@ -50,7 +50,7 @@ class FrequencyScaledALS:
 
     def _ridge(self, pairs: sp.csr_matrix) -> np.ndarray:
         n = np.diff(pairs.indptr) + self.unseen * pairs.shape[1]
-        ridge: np.ndarray = (self.regularization * n.mean() * (n / n.mean()) ** self.exponent).astype(np.float32)
+        ridge: np.ndarray = (self.regularization * (n / n.mean()) ** self.exponent).astype(np.float32)
         return ridge
 
     def recommend_rows(self, user_rows: np.ndarray, k: int, seen: sp.csr_matrix | None = None) -> Ranked:

@@ -96,10 +96,10 @@ def draw_cold_items(rng: np.random.Generator, task: Task, *, kinds: tuple[str, .
 
 def draw_people(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     return {
-        "n_topics": min(int(rng.choice([100, 200, 400, 800])), task.n_items),
+        "n_topics": min(int(rng.choice([20, 50, 100, 200, 400])), task.n_items),
         "n_passes": int(rng.integers(15, 61)),
         "length_damping": round(float(rng.uniform(0, 0.5)), 3),
-        "tau": float(f"{10 ** rng.uniform(-1, 1):.3g}"),
+        "tau": float(f"{10 ** rng.uniform(-2, 0.5):.3g}"),
     }
 
 

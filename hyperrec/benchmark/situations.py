@@ -40,8 +40,9 @@ class Situation:
 
 
 WARM = (ours.WARM, peers.ALS, peers.IALS, peers.LINEAR, peers.BM25, peers.COSINE, peers.POPULARITY)
+_WARM_OF_FEW = tuple(peers.ALS_OF_FEW if one is peers.ALS else one for one in WARM)
 _NEXT = (ours.NEXT, peers.ALS, peers.LINEAR, peers.BM25, peers.COSINE, peers.CHAIN, peers.POPULARITY)
-_CONTEXT = (ours.CONTEXT, peers.OWN, peers.ALS, peers.POPULARITY)
+_CONTEXT = (ours.CONTEXT, peers.OWN, peers.ALS_OF_FEW, peers.POPULARITY)
 _COLD_USERS = (ours.of_people(*DEMOGRAPHICS), peers.FOLD_IN, peers.POPULARITY)
 _BASKET = (ours.BASKET, peers.FREQUENCY, peers.RECENT, peers.ALS, peers.POPULARITY)
 _SEEN = "seen items filtered, all items ranked"
@@ -51,13 +52,13 @@ SITUATIONS = (
     *(
         Situation(
             f"warm-{data}", data, f"random 80/20 of each user's `{edge_type}` items{only}, {_SEEN}; {_HALF}",
-            partial(warm, edge_type=edge_type, least=MIN_ITEM_EDGES.get(data, 1)), WARM,
+            partial(warm, edge_type=edge_type, least=MIN_ITEM_EDGES.get(data, 1)), models,
         )
-        for data, edge_type, only in (
-            ("movielens-100k", "rated", ""),
-            ("movielens-1m", "rated", ""),
-            ("hetrec-lastfm", "played", ""),
-            ("complete-journey", "bought", " with 20 households or more"),
+        for data, edge_type, models, only in (
+            ("movielens-100k", "rated", WARM, ""),
+            ("movielens-1m", "rated", WARM, ""),
+            ("hetrec-lastfm", "played", _WARM_OF_FEW, ""),
+            ("complete-journey", "bought", WARM, " with 20 households or more"),
         )
     ),
     Situation(
