@@ -106,9 +106,9 @@ def test_only_the_asked_models(films: hr.Hypergraph, recorded: dict[str, list[An
 def test_ease_is_left_out_of_large_data_aloud(
     films: hr.Hypergraph, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(candidates, "EASE_ITEMS", 59)
+    monkeypatch.setattr(candidates, "EASE_SIDE", 59)
     assert benchmark.benchmark(films, "watched", trials=1, only=("EASE",)) == []
-    assert capsys.readouterr().err == "EASE is left out: 60 items, it takes gigabytes above 59\n"
+    assert capsys.readouterr().err == "EASE is left out: 120 users and 60 items, it takes gigabytes where both are above 59\n"
     assert benchmark.table([]).height == 0
 
 

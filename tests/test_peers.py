@@ -107,6 +107,17 @@ def test_ease_is_the_closed_form(users: sp.csr_matrix) -> None:
     np.testing.assert_allclose(scores, np.take_along_axis(dense @ expected, rows, axis=1), rtol=1e-4, atol=1e-6)
 
 
+def test_ease_of_fewer_users_than_items_is_the_same(users: sp.csr_matrix) -> None:
+    wide = sp.csr_matrix(users[:9])
+    dense = wide.toarray().astype(np.float64)
+    inverse = np.linalg.inv(dense.T @ dense + 7.5 * np.eye(12))
+    expected = dense @ (np.eye(12) - inverse / np.diag(inverse))
+    rows, scores = EASE(7.5).fit(wide).recommend_rows(np.arange(9), 12)
+    np.testing.assert_allclose(scores, np.take_along_axis(expected, rows, axis=1), rtol=1e-4, atol=1e-6)
+    rows, _ = EASE(7.5).fit(wide).recommend_rows(np.array([0, 3]), 12, wide[[0, 3]])
+    assert (rows[0] >= 0).sum() == 2
+
+
 def test_ease_minimizes_its_loss_under_a_zero_diagonal(users: sp.csr_matrix) -> None:
     """The gradient X'(XB - X) + regularization B is zero off the diagonal."""
     dense, weights = users.toarray().astype(np.float64), EASE(7.5).fit(users).weights

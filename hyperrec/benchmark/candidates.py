@@ -14,7 +14,7 @@ from hyperrec.benchmark.search import ByRows, Candidate, Options, Scored
 from hyperrec.benchmark.task import Task
 from hyperrec.peers import EASE, ImplicitALS, ItemKNN, Popularity
 
-EASE_ITEMS = 20_000  # its item x item matrix takes gigabytes above
+EASE_SIDE = 12_000  # its matrix over items, or over users, takes gigabytes above, and OpenBLAS may crash
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
@@ -136,16 +136,17 @@ def fit_fold_in(task: Task, options: Options) -> FoldedIn:
     return FoldedIn(ImplicitALS(**options).fit(task.pairs).model, Popularity().fit(task.pairs).counts)
 
 
-def too_many_items(task: Task) -> str:
-    many = task.n_items > EASE_ITEMS
-    return f"{task.n_items:,} items, it takes gigabytes above {EASE_ITEMS:,}" if many else ""
+def too_large(task: Task) -> str:
+    n_users, n_items = task.pairs.shape
+    many = min(n_users, n_items) > EASE_SIDE
+    return f"{n_users:,} users and {n_items:,} items, it takes gigabytes where both are above {EASE_SIDE:,}" if many else ""
 
 
 ALS = Candidate("implicit ALS", fit_als, draw_als)
 ALS_OF_FEW = Candidate("implicit ALS", fit_als, draw_als_of_few)
 IALS = Candidate("frequency-scaled iALS", fit_ials, draw_ials)
 FOLD_IN = Candidate("implicit ALS, fold-in", fit_fold_in, draw_als)
-LINEAR = Candidate("EASE", fit_ease, draw_ease, too_many_items)
+LINEAR = Candidate("EASE", fit_ease, draw_ease, too_large)
 BM25 = Candidate("item-kNN BM25", fit_bm25, draw_bm25)
 COSINE = Candidate("item-kNN cosine", fit_cosine, draw_cosine)
 POPULARITY = Candidate("popularity", fit_popularity)
