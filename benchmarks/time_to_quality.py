@@ -2,7 +2,7 @@
 
     HYPERREC_DATA=FOLDER python benchmarks/time_to_quality.py [movielens-100k complete-journey] [--repeats 5]
 
-Writes the block of that name in README.md. ALS has the settings that benchmarks/quality.py tuned, as README's tables show them.
+Writes the block of that name in README.md. ALS has the settings that benchmarks/scoreboard.py tuned, as README's tables show them.
 hyperrec has the tuned ones, or fewer topics, or its default length damping, and drops small entries; whichever reaches the NDCG@10
 of ALS on the validation split in the least CPU time; where nothing does, what comes nearest. On the test split they are fitted
 with ever more passes until they reach ALS again. Both are fitted in processes of their own, turn by turn, after a small fit that
@@ -21,12 +21,12 @@ from itertools import product
 from typing import Any
 
 import numba
-from quality import MIN_ITEM_EDGES
 from report import README, machine, write
 
 import hyperrec as hr
-from hyperrec.benchmark import METRIC, Measured, _in_own_process, frequent
+from hyperrec.benchmark import MIN_ITEM_EDGES, WARM, Measured, Task, apart, frequent, of_pairs
 
+METRIC = "ndcg@10"
 STOPS = (1, 2, 3, 5, 8, 12, 18, 27, 40, 60)
 FEWER = (8, 4, 2, 1)  # topics: the tuned number divided by these
 DAMPING = 0.25  # the default of TopicModel
@@ -35,35 +35,40 @@ DROP_BELOW = 0.002
 
 def tuned(name: str, model: str) -> dict[str, Any]:
     """The options of a model in README's block of a data set."""
-    block = README.read_text(encoding="utf-8").partition(f"<!-- benchmark:{name} begin -->")[2]
+    block = README.read_text(encoding="utf-8").partition(f"<!-- benchmark:scoreboard-warm-{name} begin -->")[2]
     found = re.search(rf"^\| {re.escape(model)} \|.*\| (.+) \|$", block.partition("<!-- benchmark")[0], re.MULTILINE)
     if not found:
-        raise SystemExit(f"README.md has no tuned {model} of {name}: run benchmarks/quality.py {name} first.")
+        raise SystemExit(f"README.md has no tuned {model} of {name}: run benchmarks/scoreboard.py warm-{name} first.")
     pairs = (one.split(" ") for one in found[1].split(", "))
     return {option: float(value) if "." in value else int(value) for option, value in pairs}
 
 
-def stops(options: dict[str, Any], split: tuple[Any, ...]) -> Iterator[tuple[dict[str, Any], Measured]]:
+def measured(model: str, options: dict[str, Any], task: Task) -> Measured:
+    candidate = next(one for one in WARM if one.name == model)
+    return apart(candidate, options, 0.0, task, (METRIC,))
+
+
+def stops(options: dict[str, Any], task: Task) -> Iterator[tuple[dict[str, Any], Measured]]:
     """Fits with ever more passes."""
     for n_passes in STOPS:
         more = {**options, "n_passes": n_passes}
-        yield more, _in_own_process("hyperrec", more, 0.0, *split)
+        yield more, measured("hyperrec", more, task)
 
 
-def fastest(goal: float, options: dict[str, Any], split: tuple[Any, ...]) -> dict[str, Any]:
+def fastest(goal: float, options: dict[str, Any], task: Task) -> dict[str, Any]:
     """The settings that reach the goal in the least CPU time, or that come nearest to it."""
     best, nearest, least = options, 0.0, float("inf")
     for divisor, damping in product(FEWER, (options["length_damping"], DAMPING)):
         other = {**options, "n_topics": options["n_topics"] // divisor, "length_damping": damping, "drop_below": DROP_BELOW}
-        for tried, measured in stops(other, split):
-            value = measured.evaluation[METRIC]
-            print(f"validation: {tried}, {measured.fit_cpu:.2f} CPU s, {value:.4f} of {goal:.4f}", file=sys.stderr, flush=True)
-            if measured.fit_cpu >= least:
+        for tried, found in stops(other, task):
+            value = found.evaluation[METRIC]
+            print(f"validation: {tried}, {found.fit_cpu:.2f} CPU s, {value:.4f} of {goal:.4f}", file=sys.stderr, flush=True)
+            if found.fit_cpu >= least:
                 break
             if min(value, goal) > nearest:
                 best, nearest = other, min(value, goal)
             if value >= goal:
-                best, least = other, measured.fit_cpu
+                best, least = other, found.fit_cpu
                 break
     return best
 
@@ -80,19 +85,20 @@ def main() -> None:
         edge_type = next(iter(graph.edges))
         train, test = hr.split(frequent(graph, edge_type, MIN_ITEM_EDGES.get(name, 1)), edge_type, seed=args.seed)
         inner, validation = hr.split(train, edge_type, fraction=0.1, seed=args.seed + 1)
+        on_validation, on_test = of_pairs(inner, validation, edge_type), of_pairs(train, test, edge_type)
         als = tuned(name, "implicit ALS")
-        goal = _in_own_process("implicit ALS", als, 0.0, inner, validation, edge_type).evaluation[METRIC]
-        chosen = fastest(goal, tuned(name, "hyperrec"), (inner, validation, edge_type))
-        theirs = _in_own_process("implicit ALS", als, 0.0, train, test, edge_type).evaluation[METRIC]
+        goal = measured("implicit ALS", als, on_validation).evaluation[METRIC]
+        chosen = fastest(goal, tuned(name, "hyperrec"), on_validation)
+        theirs = measured("implicit ALS", als, on_test).evaluation[METRIC]
         reached = []
-        for ours, measured in stops(chosen, (train, test, edge_type)):
-            reached.append(measured.evaluation[METRIC])
-            told = f"test: {ours}, {measured.fit_cpu:.2f} CPU s, {reached[-1]:.4f} of {theirs:.4f}"
+        for ours, found in stops(chosen, on_test):
+            reached.append(found.evaluation[METRIC])
+            told = f"test: {ours}, {found.fit_cpu:.2f} CPU s, {reached[-1]:.4f} of {theirs:.4f}"
             print(told, file=sys.stderr, flush=True)
             if reached[-1] >= theirs:
                 break
         turns = [
-            [_in_own_process(*one, 0.0, train, test, edge_type).fit_cpu for one in (("hyperrec", ours), ("implicit ALS", als))]
+            [measured(*one, on_test).fit_cpu for one in (("hyperrec", ours), ("implicit ALS", als))]
             for _ in range(args.repeats)
         ]
         mine, his = (statistics.median(column) for column in zip(*turns, strict=True))

@@ -1,4 +1,4 @@
-"""What `TopicModel(n_topics=400)` is worth as it comes, on the splits of quality.py: nothing is tuned.
+"""What `TopicModel(n_topics=400)` is worth as it comes, on the splits of the warm scoreboard: nothing is tuned.
 
     HYPERREC_DATA=FOLDER python benchmarks/untuned.py [movielens-100k movielens-1m complete-journey]
 
@@ -11,11 +11,10 @@ import argparse
 import time
 
 import numba
-from quality import MIN_ITEM_EDGES
 from report import machine, write
 
 import hyperrec as hr
-from hyperrec.benchmark import frequent
+from hyperrec.benchmark import MIN_ITEM_EDGES, frequent
 
 N_TOPICS = 400
 

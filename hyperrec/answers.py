@@ -181,15 +181,25 @@ class Answers:
         return self._labelled(frame, self.item_modality, on="item")
 
     def recommend_rows(
-        self, user_rows: np.ndarray, k: int, seen: sp.csr_matrix | None = None, *, diversify: float = 0.0
+        self,
+        user_rows: np.ndarray,
+        k: int,
+        seen: sp.csr_matrix | None = None,
+        *,
+        given: Mapping[str, np.ndarray] | None = None,
+        among: np.ndarray | None = None,
+        diversify: float = 0.0,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Like `recommend`, in row numbers: items (n, k) int32, -1 where there are no more, and scores (n, k) float32.
 
-        seen (n, I) CSR: the items to leave out, a row for each of user_rows.
+        seen (n, I) CSR: the items to leave out, a row for each of user_rows. given: modality -> (n,) rows, the context that each
+        list is asked in. among: rows of the items to choose from.
         """
-        self._fitted()
         rows = np.asarray(user_rows)
-        return self._best(self._user_lifts(rows), self._direct_of(rows), k, seen, None, diversify)
+        lifts = self._fitted()._user_lifts(rows)
+        contexts = [self.state.lift[self.offsets[modality] + one] for modality, one in (given or {}).items()]
+        lifts = self._under(lifts, np.prod(contexts, axis=0)) if contexts else lifts
+        return self._best(lifts, self._direct_of(rows), k, seen, among, diversify)
 
     def similar(self, modality: str, ids: Iterable[Any], *, k: int = 10) -> pl.DataFrame:
         """The k nearest vertices of the same modality.
@@ -393,12 +403,14 @@ class Answers:
         return product
 
     def _in_context(self, lifts: np.ndarray, given: Mapping[str, Any] | None) -> np.ndarray:
+        return self._under(lifts, self._context_lift(given))
+
+    def _under(self, lifts: np.ndarray, context: np.ndarray) -> np.ndarray:
         """Lifts (n, T) of users times those of the context; a context that shares no topic with a user says nothing to her."""
-        product: np.ndarray = lifts * self._context_lift(given)
+        product: np.ndarray = lifts * context
         mass = product @ self.state.prior
         product[~(mass > 0)] = lifts[~(mass > 0)]
-        if given:  # a distribution again, to which weights between items can be added
-            product /= (product @ self.state.prior)[:, None]
+        product /= (product @ self.state.prior)[:, None]  # a distribution again, to which weights between items can be added
         return product
 
     def _allowed(self, among: Iterable[Any] | None, exclude: Iterable[Any] | None) -> np.ndarray | None:

@@ -45,6 +45,13 @@ def _known_ending(_type: Any, out: Path | None) -> None:
         raise ValueError(f"{out} is a folder.")
 
 
+def _page(_type: Any, out: Path | None) -> None:
+    if out is not None and out.suffix != ".md":
+        raise ValueError("the ending must be .md.")
+    if out is not None and (out.is_dir() or not (out.parent.is_dir() and os.access(out.parent, os.W_OK))):
+        raise ValueError(f"{out}: no page can be written there.")
+
+
 Whole = Annotated[int, Parameter(converter=_whole)]
 Edges = Annotated[
     list[str] | None, Parameter(help="edge type and weight, such as genre=0.1; repeat it; by default all types with weight 1")
@@ -283,7 +290,11 @@ def evaluate(
     _show(hr.evaluate(model, train, test).metrics, out)
 
 
-@app.command
+measure = App(name="benchmark", help="Measure hyperrec beside its peers, all tuned alike (extra: bench).")
+app.command(measure)
+
+
+@measure.default
 def benchmark(
     dataset: str,
     source: Path | None = None,
@@ -295,12 +306,12 @@ def benchmark(
     only: Annotated[list[str] | None, Parameter(help="a model of the table; repeat it")] = None,
     out: Table = None,
 ) -> None:
-    """Tune hyperrec, ALS, EASE, item-kNN and popularity alike on a validation split; measure the best of each (extra: bench).
+    """Tune hyperrec, ALS, iALS, EASE, item-kNN and popularity alike on a validation split; measure the best of each (extra: bench).
 
     Parameters
     ----------
     dataset
-        A schema by name or path.
+        A schema by name or path; or "all": see hyperrec benchmark all --help.
     source
         The folder or file of its log; by default $HYPERREC_DATA holds it, and Complete Journey comes with the extra demo.
     edge_type
@@ -318,6 +329,39 @@ def benchmark(
     edge_type = edge_type or next(iter(graph.edges))
     measured = run(graph, edge_type, trials=trials, min_item_edges=min_item_edges, seed=seed, only=tuple(only or ()))
     _show(table(measured), out)
+
+
+@measure.command(name="all")
+def benchmark_all(
+    *,
+    data: Path | None = None,
+    trials: Whole = 40,
+    only: Annotated[
+        list[str] | None, Parameter(help="a situation, or the beginning of its name, such as warm or next-movielens-1m; repeat it")
+    ] = None,
+    seed: Whole = 42,
+    out: Annotated[Path | None, Parameter(validator=_page)] = None,
+) -> None:
+    """The scoreboard: every situation that hyperrec is for, beside the peers that are at home there (extra: bench).
+
+    Takes long: a trial of a large model takes minutes. Each situation can be run alone, and its block in the page is replaced.
+
+    Parameters
+    ----------
+    data
+        The folder of the data sets; $HYPERREC_DATA by default.
+    trials
+        Random settings tried for each model that has any.
+    seed
+        Of the random settings.
+    out
+        A Markdown page; a table is written as its rows come, into a block of its own. By default finished tables are printed.
+    """
+    from functools import partial
+
+    from hyperrec.benchmark import put, scoreboard
+
+    scoreboard(data, trials=trials, only=tuple(only or ()), seed=seed, write=partial(put, out) if out else None)
 
 
 def _pairs(given: list[str] | None, option: str, default: str | None = None) -> dict[str, str]:

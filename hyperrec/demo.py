@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
-from hyperrec.benchmark import draw_als
+from hyperrec.benchmark.candidates import draw_als
 from hyperrec.evaluation import Evaluation, evaluate, pair_matrix
 from hyperrec.hypergraph import Hypergraph
 from hyperrec.logs import read_logs
@@ -134,7 +134,7 @@ def _peers(train: Hypergraph, test: Hypergraph, seed: int) -> list[Evaluation]:
     best: dict[str, Any] = {}
     best_value = -1.0
     for trial in range(TRIALS):
-        options = draw_als(rng, len(train.vocabulary("product")))
+        options = draw_als(rng)
         options.update(factors=min(options["factors"], 64), iterations=10)  # what else its minute is too short for
         value = evaluate(ImplicitALS(**options).fit(pair_matrix(inner, "bought")), inner, validation, 10)["ndcg@10"]
         print(f"implicit ALS, trial {trial + 1} of {TRIALS}: validation NDCG@10 {value:.4f}", file=sys.stderr)

@@ -135,37 +135,60 @@ def evaluate(
         raise DataError(f"the test split has no edges of '{edge_type}' to find: nothing can be measured.")
     if items is not None and (np.ndim(items) != 2 or items.shape[0] != seen.shape[1]):
         raise DataError(f"items must be the vectors ({seen.shape[1]}, D) of all items in train; got the shape {np.shape(items)}.")
-    vectors = user_vectors(seen, seed) if items is None else items
-    popularity = np.bincount(seen.indices, minlength=seen.shape[1]) / max(seen.nnz, 1)
     ranked = np.concatenate(
         [
             model.recommend_rows(batch, lengths[-1], seen[batch] if filter_seen else None)[0]
             for batch in np.split(users, range(BATCH, len(users), BATCH))
         ]
     )
-    hit = hits(ranked, held[users])
-    n_test = np.diff(held.indptr)[users]
-    baseline = float((seen @ popularity).sum() / max(seen.nnz, 1))
+    return measure(getattr(model, "name", "model"), ranked, held[users], users, seen, lengths, items=items, seed=seed)
+
+
+def measure(
+    name: str,
+    ranked: np.ndarray,
+    held: sp.csr_matrix,
+    users: np.ndarray,
+    train: sp.csr_matrix,
+    lengths: Sequence[int],
+    *,
+    n_listed: int | None = None,
+    items: np.ndarray | sp.csr_matrix | None = None,
+    seed: int = 0,
+) -> Evaluation:
+    """Metrics of lists, as `evaluate` names them.
+
+    ranked (n, k) item rows, -1: none; held (n, I) CSR: what was to be found, something in every row; users (n,): whose list it is,
+    the lists of one user are averaged before anything is told of users; train (U, I) CSR of ones: the training pairs; n_listed:
+    how many items could be listed, all by default; items: their vectors, for the diversity.
+    """
+    vectors = user_vectors(train, seed) if items is None else items
+    hit = hits(ranked, held)
+    n_test = np.diff(held.indptr)
+    owners, owner = np.unique(users, return_inverse=True)
+    n_lists = np.bincount(owner)
+    popularity = np.bincount(train.indices, minlength=train.shape[1]) / max(train.nnz, 1)
+    baseline = float((train @ popularity).sum() / max(train.nnz, 1))
     rows: list[tuple[str, float, float | None, float | None, int]] = []
     values: dict[str, np.ndarray] = {}
     for length in lengths:
         measured = per_user(hit[:, :length], n_test)
         if length > 1:
             measured["diversity"] = list_diversity(ranked[:, :length], vectors)
-        for metric, one in measured.items():
-            values[f"{metric}@{length}"] = one
+        for metric, lists in measured.items():
+            values[f"{metric}@{length}"] = one = np.bincount(owner, lists) / n_lists
             low, high = _interval(one, seed)
-            rows.append((f"{metric}@{length}", float(one.mean()), low, high, len(users)))
+            rows.append((f"{metric}@{length}", float(one.mean()), low, high, len(owners)))
         shown = ranked[:, :length][ranked[:, :length] >= 0]
-        smallest = 1 / max(seen.nnz, 1)
+        smallest = 1 / max(train.nnz, 1)
         whole = {
-            "coverage": len(np.unique(shown)) / seen.shape[1],
+            "coverage": len(np.unique(shown)) / (n_listed or train.shape[1]),
             "novelty": float(-np.log2(np.maximum(popularity[shown], smallest)).mean()),
             "popularity_lift": float(popularity[shown].mean() / max(baseline, 1e-30)),
         }
-        rows += [(f"{metric}@{length}", value, None, None, len(users)) for metric, value in whole.items()]
+        rows += [(f"{metric}@{length}", value, None, None, len(owners)) for metric, value in whole.items()]
     schema = {"metric": pl.String, "value": pl.Float64, "ci_low": pl.Float64, "ci_high": pl.Float64, "n_users": pl.Int64}
-    return Evaluation(getattr(model, "name", "model"), pl.DataFrame(rows, schema=schema, orient="row"), values, users)
+    return Evaluation(name, pl.DataFrame(rows, schema=schema, orient="row"), values, owners)
 
 
 def _interval(values: np.ndarray, seed: int) -> tuple[float, float]:

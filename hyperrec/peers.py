@@ -41,7 +41,11 @@ class Popularity:
 
 
 class EASE:
-    """Linear item-item model in closed form (Steck 2019)."""
+    """Linear item-item model in closed form (Steck 2019).
+
+    B = I - P diag(P)^-1, P = (X'X + regularization I)^-1 over items; where there are fewer users, the scores XB come from the same
+    inverse over users: XP = (XX' + regularization I)^-1 X, and P = (I - X' XP) / regularization.
+    """
 
     name = "EASE"
 
@@ -49,18 +53,30 @@ class EASE:
         self.regularization = regularization
 
     def fit(self, users: sp.csr_matrix) -> EASE:
-        gram = np.asarray((users.T @ users).todense(), dtype=np.float64)
-        gram[np.diag_indices_from(gram)] += self.regularization
-        factor, _ = scipy.linalg.lapack.dpotrf(gram, lower=True, overwrite_a=True)  # half the time of a general inverse
-        lower, _ = scipy.linalg.lapack.dpotri(factor, lower=True, overwrite_c=True)
-        inverse = np.tril(lower) + np.tril(lower, -1).T
+        pairs = users.astype(np.float64)
+        if users.shape[0] < users.shape[1]:
+            product = (pairs.T @ self._inverse(pairs @ pairs.T)).T
+            diagonal = (1 - np.asarray(pairs.multiply(product).sum(axis=0)).ravel()) / self.regularization
+            self.weights, self.users = None, (pairs.toarray() - product / diagonal).astype(np.float32)
+            return self
+        inverse = self._inverse(pairs.T @ pairs)
         weights = inverse / -np.diag(inverse)
         weights[np.diag_indices_from(weights)] = 0
         self.weights, self.users = weights.astype(np.float32), users
         return self
 
+    def _inverse(self, gram: sp.csr_matrix) -> np.ndarray:
+        """(gram + regularization I)^-1 by Cholesky, in half the time of a general inverse."""
+        dense = gram.toarray(order="F")  # the order that LAPACK overwrites
+        dense[np.diag_indices_from(dense)] += self.regularization
+        factor, _ = scipy.linalg.lapack.dpotrf(dense, lower=True, overwrite_a=True)
+        lower, _ = scipy.linalg.lapack.dpotri(factor, lower=True, overwrite_c=True)
+        inverse: np.ndarray = np.tril(lower) + np.tril(lower, -1).T
+        return inverse
+
     def recommend_rows(self, user_rows: np.ndarray, k: int, seen: sp.csr_matrix | None = None) -> Ranked:
-        return rank(self.users[user_rows] @ self.weights, k, seen)
+        mine = self.users[user_rows]
+        return rank(mine if self.weights is None else mine @ self.weights, k, seen)
 
 
 class ItemKNN:

@@ -14,12 +14,14 @@ import scipy.sparse as sp
 
 import hyperrec as hr
 from hyperrec import benchmark
-from hyperrec.benchmark import CANDIDATES, Candidate, frequent
+from hyperrec.benchmark import WARM, Candidate, candidates, frequent, search
+from hyperrec.benchmark.splitting import warm
+from hyperrec.benchmark.task import Task
 from hyperrec.errors import DataError, ModelError
 from hyperrec.evaluation import pair_matrix
 from hyperrec.peers import Popularity, rank
 
-NAMES = [candidate.name for candidate in CANDIDATES]
+NAMES = [candidate.name for candidate in WARM]
 
 
 class Knows:
@@ -39,16 +41,16 @@ def recorded(films: hr.Hypergraph, monkeypatch: pytest.MonkeyPatch) -> dict[str,
     log = pair_matrix(films, "watched")
     calls: dict[str, list[Any]] = {"first": [], "second": [], "measured": []}
 
-    def fit(name: str) -> Callable[..., Knows]:
-        def one(train: hr.Hypergraph, edge_type: str, options: Any) -> Knows:
-            calls[name].append((train, options["share"]))
-            return Knows(log, options["share"])
+    def fit(name: str) -> Callable[..., search.ByRows]:
+        def one(task: Task, options: Any) -> search.ByRows:
+            calls[name].append((task.train, options["share"]))
+            return search.ByRows(Knows(log, options["share"]))
 
         return one
 
-    candidates = [Candidate(name, lambda rng, n_items: {"share": float(rng.random())}, fit(name)) for name in ("first", "second")]
-    monkeypatch.setattr(benchmark, "CANDIDATES", candidates)
-    monkeypatch.setattr(benchmark, "_in_own_process", lambda *task: calls["measured"].append(task))
+    both = [Candidate(name, fit(name), lambda rng, task: {"share": float(rng.random())}) for name in ("first", "second")]
+    monkeypatch.setattr(benchmark, "WARM", both)
+    monkeypatch.setattr(search, "apart", lambda *one: calls["measured"].append(one))
     return calls
 
 
@@ -73,7 +75,7 @@ def test_as_many_trials_for_each_and_the_best_on_validation(
         shares = [share for _, share in recorded[name]]
         assert len(set(shares)) == 5
         chosen, options, value = task[:3]
-        assert (chosen, options) == (name, {"share": max(shares)})
+        assert (chosen.name, options) == (name, {"share": max(shares)})
         values = [float(re.search(r"NDCG@10 ([\d.]+)", line)[1]) for line in lines if line.startswith(f"{name}, trial ")]
         assert len(values) == 5
         assert value == pytest.approx(max(values), abs=1e-4)
@@ -83,9 +85,11 @@ def test_as_many_trials_for_each_and_the_best_on_validation(
 
 def test_no_trial_sees_the_test_split(films: hr.Hypergraph, recorded: dict[str, list[Any]]) -> None:
     benchmark.benchmark(films, "watched", trials=2, fraction=0.3)
-    (_, _, _, train, test, _), (*_, same_train, same_test, _) = recorded["measured"]
-    assert (train, test) == (same_train, same_test)
-    train_pairs, test_pairs = pair_matrix(train, "watched"), pair_matrix(test, "watched")
+    (_, _, _, task, _), (*_, same, _) = recorded["measured"]
+    assert task is same
+    train_pairs, test_pairs = task.pairs, sp.csr_matrix(task.pairs.shape, dtype=np.float32).tolil()
+    test_pairs[task.users] = task.held
+    test_pairs = test_pairs.tocsr()
     assert train_pairs.multiply(test_pairs).nnz == 0
     for inner, _ in recorded["first"] + recorded["second"]:
         pairs = pair_matrix(inner, "watched")
@@ -95,29 +99,30 @@ def test_no_trial_sees_the_test_split(films: hr.Hypergraph, recorded: dict[str, 
 
 def test_only_the_asked_models(films: hr.Hypergraph, recorded: dict[str, list[Any]]) -> None:
     benchmark.benchmark(films, "watched", trials=1, only=("second",))
-    assert [task[0] for task in recorded["measured"]] == ["second"]
+    assert [task[0].name for task in recorded["measured"]] == ["second"]
     assert recorded["first"] == []
 
 
 def test_ease_is_left_out_of_large_data_aloud(
     films: hr.Hypergraph, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(benchmark, "EASE_ITEMS", 59)
+    monkeypatch.setattr(candidates, "EASE_SIDE", 59)
     assert benchmark.benchmark(films, "watched", trials=1, only=("EASE",)) == []
-    assert capsys.readouterr().err == "EASE is left out: 60 items, it takes gigabytes above 59\n"
+    assert capsys.readouterr().err == "EASE is left out: 120 users and 60 items, it takes gigabytes where both are above 59\n"
     assert benchmark.table([]).height == 0
 
 
-@pytest.mark.parametrize("candidate", CANDIDATES, ids=NAMES)
+@pytest.mark.parametrize("candidate", WARM, ids=NAMES)
 def test_every_draw_can_be_fitted(films: hr.Hypergraph, candidate: Candidate) -> None:
     if candidate.name.startswith(("item-kNN", "implicit")):
         pytest.importorskip("implicit")
-    draws = [candidate.draw(np.random.default_rng(seed), 60) for seed in range(30)]
-    assert draws[3] == candidate.draw(np.random.default_rng(3), 60)
+    task, _ = warm(films, "watched")
+    draws = [candidate.draw(np.random.default_rng(seed), task) for seed in range(30)]
+    assert draws[3] == candidate.draw(np.random.default_rng(3), task)
     assert all(options.get("n_topics", 60) <= 60 for options in draws)
     for options in draws[:2]:
-        rows, _ = candidate.fit(films, "watched", options).recommend_rows(np.arange(120), 10)
-        assert rows.shape == (120, 10)
+        rows = candidate.fit(task, options).rank(task, 10)
+        assert rows.shape == (len(task.users), 10)
         assert rows.min() >= 0
 
 
@@ -131,14 +136,14 @@ def test_from_the_log_to_the_table(films: hr.Hypergraph, capsys: pytest.CaptureF
     here = hr.evaluate(Popularity().fit(pair_matrix(train, "watched")), train, test)
     assert popular.evaluation.metrics.equals(here.metrics)
     for one in results:
-        assert min(one.fit_wall, one.users_per_second) > 0
+        assert min(one.fit_wall, one.lists_per_second) > 0
         assert one.fit_cpu >= 0
         assert 50 < one.peak_mib < 20_000
 
     rows = benchmark.table(results).rows(named=True)
     assert list(rows[0]) == [
-        "model", "NDCG@10", "Recall@20", "hyperrec minus it, NDCG@10", "fit, CPU s", "fit, wall s", "peak memory, MiB", "users/s",
-        "tuned on validation",
+        "model", "NDCG@10", "Recall@20", "hyperrec minus it, NDCG@10", "coverage@10", "novelty@10, bits", "popularity lift@10",
+        "fit, CPU s", "fit, wall s", "peak memory, MiB", "lists/s", "tuned on validation",
     ]  # fmt: skip
     assert [row["model"] for row in rows] == ["hyperrec", "popularity"]
     assert rows[0]["NDCG@10"].startswith(f"{topics.evaluation['ndcg@10']:.4f} [0.")

@@ -264,7 +264,7 @@ RATED = "user::item::n\n1::x::2\n2::café::3\n"
         ("log.csv", RATED.replace("::", ",").replace("\n", "\r\n").encode(), {}),
         ("log.csv", RATED.replace("::", ",").rstrip("\n").encode(), {}),
         ("log.csv", RATED.replace("::", ",").replace("café", '"café"').encode(), {}),
-        ("log.csv.gz", gzip.compress(RATED.replace("::", ",").encode()), {}),
+        ("log.csv.gz", gzip.compress(RATED.replace("::", ",").encode(), mtime=0), {}),
         ("log.dat", RATED.partition("\n")[2].encode(), {"separator": "::", "columns": ["user", "item", "n"]}),
         ("log.csv", RATED.partition("\n")[2].replace("::", ",").encode(), {"columns": ["user", "item", "n"]}),
     ],

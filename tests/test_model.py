@@ -703,3 +703,16 @@ def test_topics_that_say_nothing_of_a_modality_are_left_out() -> None:
     )
     assert silent.topics("item")["topic"].n_unique() == 2
     assert silent.topics("kind")["topic"].n_unique() == 1
+
+
+def test_rows_in_contexts_and_among_items_are_what_recommend_says(films: hr.Hypergraph) -> None:
+    model = hr.TopicModel(6, edges={"watched": 1.0, "watched_at": 0.3}, n_passes=10).fit(films, progress=False)
+    users, hours = np.array([3, 0, 3]), np.array([0, 1, 2])
+    among = [f"film-{n}" for n in range(0, 60, 4)]
+    allowed = model.vocabularies["item"].rows(among)
+    found, scores = model.recommend_rows(users, 7, model.seen[users], given={"hour": hours}, among=allowed)
+    for user, hour, rows, values in zip(users, hours, found, scores, strict=True):
+        asked = [model.vocabularies["user"].ids[int(user)]]
+        wanted = model.recommend(asked, k=7, given={"hour": model.vocabularies["hour"].ids[int(hour)]}, among=among)
+        assert model.vocabularies["item"].decode(rows[rows >= 0]).to_list() == wanted["item"].to_list()
+        np.testing.assert_allclose(values[rows >= 0], wanted["score"], rtol=1e-6)

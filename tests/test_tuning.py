@@ -127,7 +127,8 @@ def test_the_same_seed_the_same_trials(tuned: Tuning, films: hr.Hypergraph) -> N
 
 def test_by_default_a_space_of_the_situation(films: hr.Hypergraph) -> None:
     found = hr.tune(films, "watched", by="last", trials=2, n_passes=[2], n_topics=4, progress=False)
-    drawn = ["length_damping", "drop_below", "neighbours", "context", "edges.watched", "edges.genre", "edges.watched_at", "context_exponent"]
+    edges = ["edges.watched", "edges.genre", "edges.watched_at"]
+    drawn = ["length_damping", "drop_below", "neighbours", "context", *edges, "context_exponent"]
     assert found.trials.columns == ["trial", "rung", "n_passes", "passes", *drawn, "value", "seconds"]
     assert found.config["n_topics"] == 4
     assert list(found.config["edges"]) == ["watched", "genre", "watched_at"]

@@ -1,0 +1,164 @@
+"""The peers of hyperrec in each situation, and how their options are drawn."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from hyperrec.benchmark import content
+from hyperrec.benchmark.histories import Markov, OwnHistory, in_order
+from hyperrec.benchmark.ials import FrequencyScaledALS
+from hyperrec.benchmark.search import ByRows, Candidate, Options, Scored
+from hyperrec.benchmark.task import Task
+from hyperrec.peers import EASE, ImplicitALS, ItemKNN, Popularity
+
+EASE_SIDE = 12_000  # its matrix over items, or over users, takes gigabytes above, and OpenBLAS may crash
+
+
+def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    """Between 10^low and 10^high, to three significant digits."""
+    return float(f"{10 ** rng.uniform(low, high):.3g}")
+
+
+def uniform(rng: np.random.Generator, low: float, high: float) -> float:
+    return round(float(rng.uniform(low, high)), 3)
+
+
+def draw_als(rng: np.random.Generator, task: Task | None = None) -> dict[str, Any]:
+    """Where the good settings of ALS lie on MovieLens and Complete Journey."""
+    alpha = 10 ** rng.uniform(0.2, 1.3)
+    return {
+        "factors": int(rng.choice([16, 32, 64, 128])),
+        # what counts is its size beside alpha, 5 to 15 on films, more on groceries; drawn apart, most pairs are far off
+        "regularization": round(float(alpha * 10 ** rng.uniform(0.6, 1.5)), 3),
+        "alpha": round(float(alpha), 3),
+        "iterations": int(rng.integers(10, 31)),
+    }
+
+
+def draw_als_of_few(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    """Where they lie on the smaller and sparser logs of Last.fm and Frappe: less regularization, and a wider range of it."""
+    alpha = 10 ** rng.uniform(0, 1.8)
+    return {
+        "factors": int(rng.choice([16, 32, 64, 128])),
+        "regularization": round(float(alpha * 10 ** rng.uniform(-1.5, 1.1)), 3),
+        "alpha": round(float(alpha), 3),
+        "iterations": int(rng.integers(10, 31)),
+    }
+
+
+def draw_ials(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    return {
+        "factors": int(rng.choice([32, 64, 128, 256])),
+        "regularization": log_uniform(rng, 0.3, 1.8),
+        "unseen": log_uniform(rng, -1.5, 0),
+        "exponent": uniform(rng, 0.25, 1),
+        "iterations": int(rng.integers(8, 21)),
+    }
+
+
+def draw_ease(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    return {"regularization": round(float(10 ** rng.uniform(1, 4)), 1)}
+
+
+def draw_bm25(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    return {
+        "neighbours": int(10 ** rng.uniform(1, 3)),
+        "K1": round(float(10 ** rng.uniform(-1, 2.5)), 3),
+        "B": round(float(rng.uniform(0, 1)), 3),
+    }
+
+
+def draw_cosine(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    return {"neighbours": int(10 ** rng.uniform(1, 3))}
+
+
+def draw_smoothing(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    return {"smoothing": log_uniform(rng, -2, 3)}
+
+
+def draw_recent(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    return {**draw_smoothing(rng, task), "decay": uniform(rng, 0.7, 1)}
+
+
+def fit_als(task: Task, options: Options) -> ByRows:
+    return ByRows(ImplicitALS(**options).fit(task.pairs))
+
+
+def fit_ials(task: Task, options: Options) -> ByRows:
+    return ByRows(FrequencyScaledALS(**options).fit(task.pairs))
+
+
+def fit_ease(task: Task, options: Options) -> ByRows:
+    return ByRows(EASE(**options).fit(task.pairs))
+
+
+def fit_bm25(task: Task, options: Options) -> ByRows:
+    return ByRows(ItemKNN("bm25", **options).fit(task.pairs))
+
+
+def fit_cosine(task: Task, options: Options) -> ByRows:
+    return ByRows(ItemKNN("cosine", **options).fit(task.pairs))
+
+
+def fit_popularity(task: Task, options: Options) -> ByRows:
+    return ByRows(Popularity().fit(task.pairs))
+
+
+def fit_markov(task: Task, options: Options) -> ByRows:
+    return ByRows(Markov(**options).fit(in_order(task.train, task.edge_type), task.pairs.shape))
+
+
+def fit_own(task: Task, options: Options) -> ByRows:
+    return ByRows(OwnHistory(**options).fit(in_order(task.train, task.edge_type), task.pairs.shape))
+
+
+class FoldedIn(Scored):
+    """ALS with the factors of new users solved for from what is told of them; popularity where nothing is."""
+
+    def __init__(self, model: Any, popularity: np.ndarray) -> None:
+        self.model, self.popularity = model, popularity
+
+    def scores(self, task: Task, queries: np.ndarray, items: np.ndarray) -> np.ndarray:
+        told = task.told[queries] if task.told is not None else task.pairs[task.users[queries]]
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1, "blas"):  # as implicit asks for
+            factors = self.model.recalculate_user(np.arange(len(queries)), told)
+        scores: np.ndarray = factors @ self.model.item_factors[items].T
+        scores[np.diff(told.indptr) == 0] = self.popularity[items]
+        return scores
+
+
+def fit_fold_in(task: Task, options: Options) -> FoldedIn:
+    return FoldedIn(ImplicitALS(**options).fit(task.pairs).model, Popularity().fit(task.pairs).counts)
+
+
+def too_large(task: Task) -> str:
+    n_users, n_items = task.pairs.shape
+    many = min(n_users, n_items) > EASE_SIDE
+    return f"{n_users:,} users and {n_items:,} items, it takes gigabytes where both are above {EASE_SIDE:,}" if many else ""
+
+
+ALS = Candidate("implicit ALS", fit_als, draw_als)
+ALS_OF_FEW = Candidate("implicit ALS", fit_als, draw_als_of_few)
+IALS = Candidate("frequency-scaled iALS", fit_ials, draw_ials)
+FOLD_IN = Candidate("implicit ALS, fold-in", fit_fold_in, draw_als)
+LINEAR = Candidate("EASE", fit_ease, draw_ease, too_large)
+BM25 = Candidate("item-kNN BM25", fit_bm25, draw_bm25)
+COSINE = Candidate("item-kNN cosine", fit_cosine, draw_cosine)
+POPULARITY = Candidate("popularity", fit_popularity)
+FREQUENCY = Candidate("own frequency", fit_own, draw_smoothing)
+RECENT = Candidate("own frequency, recent", fit_own, draw_recent)
+OWN = Candidate("own history", fit_own, draw_smoothing)
+CHAIN = Candidate("Markov chain", fit_markov, draw_smoothing)
+
+
+def of_attributes(*kinds: str) -> tuple[Candidate, ...]:
+    """Peers for cold items by these edge types."""
+    return (
+        Candidate("content kNN", partial(content.fit_content, kinds=kinds), partial(content.draw_content, kinds=kinds)),
+        Candidate("LightFM WARP", partial(content.fit_warp, kinds=kinds), content.draw_warp, content.no_lightfm),
+    )

@@ -1,0 +1,198 @@
+"""hyperrec as it stands in each situation, and how its options are drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+
+from hyperrec.benchmark.search import ByRows, Candidate, Options, batches
+from hyperrec.benchmark.task import Task
+from hyperrec.model import TopicModel
+from hyperrec.neighbours import Neighbours
+from hyperrec.topics.contexts import Recency
+
+
+@dataclass(frozen=True)
+class InContext:
+    """A model asked in the context of each query, among the items that may be listed."""
+
+    model: TopicModel
+
+    def rank(self, task: Task, k: int) -> np.ndarray:
+        return np.concatenate([self._ranked(task, k, rows) for rows in batches(task)])
+
+    def _ranked(self, task: Task, k: int, rows: np.ndarray) -> np.ndarray:
+        seen = task.seen[rows] if task.seen is not None else None
+        given = {modality: contexts[rows] for modality, contexts in (task.given or {}).items()}
+        return self.model.recommend_rows(task.users[rows], k, seen, given=given, among=task.among)[0]
+
+
+@dataclass(frozen=True)
+class OfTold:
+    """A model asked for users whom it knows by their attributes alone, or by what is told of them and nothing else."""
+
+    model: TopicModel
+
+    def rank(self, task: Task, k: int) -> np.ndarray:
+        told = task.told if task.told is not None else task.pairs[task.users]
+        seen = task.seen if task.seen is not None else sp.csr_matrix(told.shape, dtype=np.float32)
+        silent = np.flatnonzero(np.diff(told.indptr) == 0)
+        ranked = np.full((len(task.users), k), -1)
+        ranked[silent] = self.model.recommend_rows(task.users[silent], k, seen[silent])[0]
+        items = self.model.vocabularies[task.item]
+        queries = np.repeat(np.arange(len(task.users)), np.diff(told.indptr))
+        histories = pl.DataFrame({"user": queries, "item": items.decode(told.indices)})
+        # what is seen but not told has to be left out here
+        more = k + int(np.diff(seen.indptr).max())
+        found = self.model.recommend(histories=histories, k=min(more, task.n_items))
+        asked, rows = found["user"].to_numpy(), items.encode(found["item"])
+        new = ~np.asarray(seen[asked, rows]).ravel().astype(bool)
+        asked, rows = asked[new], rows[new]
+        place = np.arange(len(asked)) - np.searchsorted(asked, asked)
+        ranked[asked[place < k], place[place < k]] = rows[place < k]
+        return ranked
+
+
+def _draw_neighbours(rng: np.random.Generator) -> dict[str, Any]:
+    return {
+        "regularization": float(f"{10 ** rng.uniform(2, 3.3):.3g}"),
+        "share": round(float(rng.uniform(0.2, 0.7)), 3),
+        "kept": int(rng.choice([100, 300, 1000])),
+    }
+
+
+def draw_warm(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    return {
+        "n_topics": min(int(rng.choice([200, 400, 800])), task.n_items),
+        "n_passes": int(rng.integers(20, 81)),
+        "length_damping": round(float(rng.uniform(0, 0.5)), 3),
+        **_draw_neighbours(rng),
+    }
+
+
+def draw_next(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    return {
+        "n_topics": min(int(rng.choice([200, 400, 800])), task.n_items),
+        "n_passes": int(rng.integers(8, 41)),  # more of them overfit
+        "length_damping": round(float(rng.uniform(0, 0.5)), 3),
+        "recency": round(float(rng.uniform(0.1, 0.6)), 3),
+        **_draw_neighbours(rng),
+        "gamma": float(f"{10 ** rng.uniform(-1.5, -0.5):.3g}"),
+    }
+
+
+def draw_context(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    return {
+        "n_topics": min(int(rng.choice([100, 200, 400])), task.n_items),
+        "n_passes": int(rng.integers(20, 81)),
+        "length_damping": round(float(rng.uniform(0, 0.5)), 3),
+        "context_exponent": round(float(rng.uniform(0, 0.5)), 3),
+        "tau": float(f"{10 ** rng.uniform(-2, 0):.3g}"),
+    }
+
+
+def draw_cold_items(rng: np.random.Generator, task: Task, *, kinds: tuple[str, ...]) -> dict[str, Any]:
+    """The weights of the attributes of items are drawn under the names of their edge types."""
+    return {
+        "n_topics": min(int(rng.choice([100, 200, 400])), task.n_items),
+        "n_passes": int(rng.integers(15, 61)),
+        "length_damping": round(float(rng.uniform(0, 0.5)), 3),
+        **{kind: float(f"{10 ** rng.uniform(-2, 0):.3g}") for kind in kinds},
+    }
+
+
+def draw_people(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    return {
+        "n_topics": min(int(rng.choice([20, 50, 100, 200, 400])), task.n_items),
+        "n_passes": int(rng.integers(15, 61)),
+        "length_damping": round(float(rng.uniform(0, 0.5)), 3),
+        "tau": float(f"{10 ** rng.uniform(-2, 0.5):.3g}"),
+    }
+
+
+def draw_basket(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    return {
+        "n_topics": min(int(rng.choice([100, 200, 400])), task.n_items),
+        "n_passes": int(rng.integers(8, 31)),
+        "length_damping": round(float(rng.uniform(0, 0.5)), 3),
+        "recency": float(f"{10 ** rng.uniform(-2.5, -0.5):.3g}"),  # a basket has ten things
+    }
+
+
+def draw_typed(rng: np.random.Generator, task: Task, *, kinds: tuple[str, ...], used: bool) -> dict[str, Any]:
+    """The same draws with the edges and without them, but for their weights."""
+    weights = {kind: float(f"{10 ** rng.uniform(-2, 0):.3g}") for kind in kinds}
+    base = {
+        "n_topics": min(int(rng.choice([200, 400, 800])), task.n_items),
+        "n_passes": int(rng.integers(20, 61)),
+        "length_damping": round(float(rng.uniform(0, 0.5)), 3),
+    }
+    return {**base, **weights} if used else base
+
+
+def fit_warm(task: Task, options: Options) -> ByRows:
+    return ByRows(_fitted(task, {task.edge_type: 1.0}, options))
+
+
+def fit_next(task: Task, options: Options) -> ByRows:
+    rest = dict(options)
+    return ByRows(_fitted(task, {task.edge_type: 1.0}, {"context": Recency(rest.pop("recency")), **rest}))
+
+
+def fit_context(task: Task, options: Options, *, accompanied: str) -> InContext:
+    """accompanied: the edge type of users, items and contexts."""
+    rest = dict(options)
+    edges = {task.edge_type: 1.0, accompanied: rest.pop("tau")}
+    return InContext(_fitted(task, edges, rest))
+
+
+def fit_with(task: Task, options: Options, *, kinds: tuple[str, ...]) -> InContext:
+    """kinds: more edge types of the model, whose weights are among the options."""
+    rest = dict(options)
+    edges = {task.edge_type: 1.0, **{kind: rest.pop(kind) for kind in kinds}}
+    return InContext(_fitted(task, edges, rest))
+
+
+def _fitted(task: Task, edges: dict[str, float], options: Options) -> TopicModel:
+    rest = dict(options)
+    drawn = {name: rest.pop(name) for name in ("regularization", "share", "kept", "gamma") if name in rest}
+    neighbours = Neighbours(**drawn)
+    return TopicModel(container=task.user, edges=edges, neighbours=neighbours, **rest).fit(task.train, progress=False)
+
+
+WARM = Candidate("hyperrec", fit_warm, draw_warm)
+NEXT = Candidate("hyperrec", fit_next, draw_next)
+
+
+def fit_people(task: Task, options: Options, *, kinds: tuple[str, ...]) -> OfTold:
+    """kinds: the edge types that describe users."""
+    rest = dict(options)
+    edges = {task.edge_type: 1.0, **dict.fromkeys(kinds, rest.pop("tau"))}
+    return OfTold(_fitted(task, edges, rest))
+
+
+def of_people(*kinds: str) -> Candidate:
+    """Cold users by these edge types."""
+    return Candidate("hyperrec", partial(fit_people, kinds=kinds), draw_people)
+
+
+def of_attributes(*kinds: str) -> Candidate:
+    """Cold items by these edge types."""
+    return Candidate("hyperrec", partial(fit_with, kinds=kinds), partial(draw_cold_items, kinds=kinds))
+
+
+def with_and_without(*kinds: str, said: str) -> tuple[Candidate, Candidate]:
+    """The same model with the edges of these types, and without them."""
+    return (
+        Candidate("hyperrec", partial(fit_with, kinds=kinds), partial(draw_typed, kinds=kinds, used=True)),
+        Candidate(f"without {said}", partial(fit_with, kinds=()), partial(draw_typed, kinds=kinds, used=False)),
+    )
+
+
+BASKET = Candidate("hyperrec", fit_next, draw_basket)
+CONTEXT = Candidate("hyperrec", partial(fit_context, accompanied="used_in"), draw_context)
