@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
 
@@ -19,6 +20,7 @@ from hyperrec.hypergraph import as_numbers, vertex_columns
 from hyperrec.index import EXACT_UP_TO, SAMPLE, Index
 from hyperrec.logs import as_frame
 from hyperrec.logs.vertices import as_times
+from hyperrec.memory import Memory
 from hyperrec.neighbours import Neighbours, amounts, expected_from
 from hyperrec.topics import reading
 from hyperrec.topics.contexts import Context, Mean
@@ -32,12 +34,23 @@ TAKEN = 2**16  # histories that are read at once
 UNSEEN_ITEM = 0.1  # pseudo-count that lets an item without events be ranked by its attributes
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What lists are asked for: lifts (n, T) of users in their contexts; direct (n, I): what the weights between items are
+    multiplied by; or own (n, I): what the users' own events say, which come back, and rest (n,): what that leaves to the topics."""
+
+    lifts: np.ndarray
+    direct: sp.csr_matrix | None = None
+    own: sp.csr_matrix | None = None
+    rest: np.ndarray | None = None
+
+
 class Answers:
     """What a model holds once it is fitted, and what it answers from it; `TopicModel` is how it comes to be fitted.
 
     vocabularies, labels: by modality. offsets, sizes: rows of each modality in the tables of `state`. layout: how they are read.
     counts (V,): weights of the edges of vertices. histories, seen: of the containers. edge_modalities, fitted_edges: by edge type.
-    item_weights (I, I) CSR: of `neighbours`, None where it is None.
+    item_weights (I, I) CSR: of `neighbours`, None where it is None. memory: of logs in which users come back to items.
     """
 
     fitted = False
@@ -60,6 +73,7 @@ class Answers:
     seen: sp.csr_matrix
     neighbours: Neighbours | None
     item_weights: sp.csr_matrix | None
+    memory: Memory | None
     edge_modalities: dict[str, tuple[str, ...]]
     fitted_edges: dict[str, float]
     _indexes: dict[str, Index]
@@ -137,7 +151,9 @@ class Answers:
         histories : frame of users never seen: a column of the user modality (or `user`), one of items (or `item`), maybe `weight`,
             and `time` for a context that knows an order; without it the rows stand in their order.
         given : modality -> id, the context to recommend in, such as {"hour": 18}.
-        filter_seen : leave out the items of the user's history. among, exclude : ids of items to choose from, or to leave out.
+        filter_seen : leave out the items of the user's history; if not, and users come back to items in the log, her own events
+            count, by how long ago they were and in how many of the contexts given (`hyperrec.memory`).
+        among, exclude : ids of items to choose from, or to leave out.
         diversify : the share of a list's DCG, as the model's scores promise it, that may be given up at most for items of other
             topics: .05 keeps 95 % of it or more. Among the 5 k best candidates, by `hyperrec.diversity.diversify`.
 
@@ -156,19 +172,21 @@ class Answers:
         if users is not None and histories is not None:
             raise ModelError("recommend takes users= (known) or histories= (new), not both in one call.")
         if histories is not None:
-            ids, history = self._read_histories(histories)
-            lifts = self._history_lifts(history)
+            ids, history, events = self._read_histories(histories)
+            lifts = self._in_context(self._history_lifts(history), given)
             start = self.offsets[self.item_modality]
             seen = history.matrix(len(self.state.lift))[:, start : start + self.sizes[self.item_modality]]
             seen.sum_duplicates()
-            direct = self._direct(history, seen)
+            asked = Asked(lifts, self._direct(history, seen))
+            if not filter_seen and self.memory is not None:
+                asked = self._remembering(asked, self._memory_of(events, len(ids)), np.arange(len(ids)), None)
         else:
             vocabulary = self.vocabularies[self.user_modality]
             rows = vocabulary.rows(_listed_ids(users)) if users is not None else np.arange(len(vocabulary))
-            ids, lifts, seen, direct = vocabulary.decode(rows), self._user_lifts(rows), self.seen[rows], self._direct_of(rows)
+            ids, seen = vocabulary.decode(rows), self.seen[rows]
+            asked = self._asked(rows, given, own=not filter_seen)
         allowed = self._allowed(among, exclude)
-        asked = self._in_context(lifts, given), direct
-        found, scores = self._best(*asked, k, seen if filter_seen else None, allowed, diversify)
+        found, scores = self._best(asked, k, seen if filter_seen else None, allowed, diversify)
         keep = found.ravel() >= 0
         frame = pl.DataFrame(
             {
@@ -198,8 +216,10 @@ class Answers:
         rows = np.asarray(user_rows)
         lifts = self._fitted()._user_lifts(rows)
         contexts = [self.state.lift[self.offsets[modality] + one] for modality, one in (given or {}).items()]
-        lifts = self._under(lifts, np.prod(contexts, axis=0)) if contexts else lifts
-        return self._best(lifts, self._direct_of(rows), k, seen, among, diversify)
+        asked = Asked(self._under(lifts, np.prod(contexts, axis=0)) if contexts else lifts, self._direct_of(rows))
+        if seen is None and self.memory is not None:
+            asked = self._remembering(asked, self.memory, rows, given)
+        return self._best(asked, k, seen, among, diversify)
 
     def similar(self, modality: str, ids: Iterable[Any], *, k: int = 10) -> pl.DataFrame:
         """The k nearest vertices of the same modality.
@@ -228,14 +248,16 @@ class Answers:
         )
         return self._labelled(frame, modality, on="neighbour")
 
-    def explain(self, user: Any, item: Any, *, given: Mapping[str, Any] | None = None, k: int = 3) -> Explanation:
+    def explain(
+        self, user: Any, item: Any, *, given: Mapping[str, Any] | None = None, filter_seen: bool = True, k: int = 3
+    ) -> Explanation:
         """Which vertices of the user's history speak for an item, and through which topics; the sentence names k of each.
 
         Raises
         ------
         DataError : an unknown id.
         """
-        return explain(self._fitted(), user, item, given=given, k=k)
+        return explain(self._fitted(), user, item, given=given, filter_seen=filter_seen, k=k)
 
     def positions(self, user: Any = None, *, history: Any = None) -> pl.DataFrame:
         """The five topic vectors of each position of a history, in the order in which the context reads it.
@@ -259,7 +281,7 @@ class Answers:
         if (user is None) == (history is None):
             raise ModelError("positions takes the id of a user, or history= of a new one.")
         if history is not None:
-            ids, read = self._read_histories(history)
+            ids, read, _ = self._read_histories(history)
             if len(ids) != 1:
                 raise DataError(f"positions reads the history of one user; got {len(ids)}.")
         else:
@@ -426,40 +448,33 @@ class Answers:
         return np.flatnonzero(mask)
 
     def _best(
-        self,
-        lifts: np.ndarray,
-        direct: sp.csr_matrix | None,
-        k: int,
-        seen: sp.csr_matrix | None,
-        allowed: np.ndarray | None,
-        diversify: float,
+        self, asked: Asked, k: int, seen: sp.csr_matrix | None, allowed: np.ndarray | None, diversify: float
     ) -> tuple[np.ndarray, np.ndarray]:
         """Lists of k, of which a share of the DCG may be given up for other topics."""
         if not diversify:
-            return self._rank(lifts, direct, k, seen, allowed)
+            return self._rank(asked, k, seen, allowed)
         most = max(k, min(CANDIDATES * k, self.sizes[self.item_modality]))
-        candidates = self._rank(lifts, direct, most, seen, allowed)
+        candidates = self._rank(asked, most, seen, allowed)
         return diversified(*candidates, self._neighbours(self.item_modality).vectors, k, diversify)
 
     def _rank(
-        self,
-        lifts: np.ndarray,
-        direct: sp.csr_matrix | None,
-        k: int,
-        seen: sp.csr_matrix | None,
-        allowed: np.ndarray | None,
+        self, asked: Asked, k: int, seen: sp.csr_matrix | None, allowed: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        queries = np.ascontiguousarray(lifts * self.state.prior, dtype=np.float32)
-        if direct is not None:
-            queries *= self._topics_amount(direct)[:, None]
-            if seen is None:
-                seen = sp.csr_matrix((len(queries), len(self._item_vectors)), dtype=np.float32)
+        queries = np.ascontiguousarray(asked.lifts * self.state.prior, dtype=np.float32)
+        queries *= self._amount(asked)[:, None]
+        added = []
+        if asked.direct is not None:
+            added.append((asked.direct, self.item_weights))
+        if asked.own is not None:
+            n_items = asked.own.shape[1]
+            added.append((asked.own, sp.eye_array(n_items, dtype=np.float32, format="csr")))
+        if added and seen is None:
+            seen = sp.csr_matrix((len(queries), len(self._item_vectors)), dtype=np.float32)
         if seen is None:
             rows, scores = self._item_index.search(queries, k, allowed=allowed)
             return rows.astype(np.int32), scores
         if not seen.has_sorted_indices:
             seen = seen.sorted_indices()
-        added = (direct, self.item_weights) if direct is not None else None
         return self._item_index.search_unseen(
             queries, seen.indptr, seen.indices.astype(np.int32), k, allowed=allowed, added=added
         )
@@ -468,16 +483,38 @@ class Answers:
         """What the weights between items are multiplied by, for users with such histories; None where there are no weights."""
         return expected_from(self, histories, seen) if self.item_weights is not None else None
 
-    def _topics_amount(self, direct: sp.csr_matrix) -> np.ndarray:
-        """What p(i|u) is multiplied by, (D,) float32, where weights between items are added to it."""
-        assert self.neighbours is not None
-        return np.float32(self.neighbours.share) * amounts(self, direct)
+    def _asked(self, rows: np.ndarray, given: Mapping[str, Any] | None, *, own: bool) -> Asked:
+        """For known users by row number; own: their events come back."""
+        asked = Asked(self._in_context(self._user_lifts(rows), given), self._direct_of(rows))
+        if not own or self.memory is None:
+            return asked
+        contexts = {m: np.repeat(self.vocabularies[m].rows([one]), len(rows)) for m, one in (given or {}).items()}
+        return self._remembering(asked, self.memory, rows, contexts)
+
+    def _remembering(self, asked: Asked, memory: Memory, rows: np.ndarray, given: Mapping[str, np.ndarray] | None) -> Asked:
+        own, rest = memory.of(rows, self.sizes[self.item_modality], given)
+        return Asked(asked.lifts, None, own, rest)  # weights between items say what else she may want: nothing of what comes back
+
+    def _memory_of(self, events: Positions, n_users: int) -> Memory:
+        """The memory of new users; where they tell no times, the rows stand in their order."""
+        assert self.memory is not None
+        time = events.time if events.time is not None else np.arange(len(events.owners))
+        items = events.rows[:, 0] - self.offsets[self.item_modality]
+        return self.memory.of_new(events.owners, items, time if len(self.memory.time) else None, n_users)
+
+    def _amount(self, asked: Asked) -> np.ndarray:
+        """What p(i|u) is multiplied by, (n,) float32, where something else is added to it."""
+        if asked.rest is not None:
+            return asked.rest
+        if asked.direct is None or self.neighbours is None:
+            return np.ones(len(asked.lifts), np.float32)
+        return np.float32(self.neighbours.share) * amounts(self, asked.direct)
 
     def _direct_of(self, rows: np.ndarray) -> sp.csr_matrix | None:
         return self._direct(self.histories.take(rows), self.seen[rows]) if self.item_weights is not None else None
 
-    def _read_histories(self, frame: Any) -> tuple[pl.Series, History]:
-        """(ids of the new users, their histories) of a frame with a column of users and one of items."""
+    def _read_histories(self, frame: Any) -> tuple[pl.Series, History, Positions]:
+        """(ids of the new users, their histories, row by row too) of a frame with a column of users and one of items."""
         table = _as_frame(frame)
         user, item = vertex_columns((self.user_modality, self.item_modality))
         if self.user_modality != self.item_modality:
@@ -500,7 +537,7 @@ class Answers:
         if "time" in table.columns:
             time = as_numbers(as_times(table["time"], "histories"))
         part = Positions(owners, rows[:, None], weight, time)
-        return ids, self._histories_of(part, len(ids))
+        return ids, self._histories_of(part, len(ids)), part
 
     def _histories_of(self, part: Positions, n_users: int) -> History:
         history, _ = collect_history([part], self._reading, n_users, len(self.state.lift))

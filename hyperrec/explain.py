@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +12,16 @@ import polars as pl
 from hyperrec.topics import reading
 
 if TYPE_CHECKING:
-    from hyperrec.answers import Answers
+    from hyperrec.answers import Answers, Asked
 
 
 @dataclass(frozen=True)
 class Explanation:
     """Why an item is recommended to a user.
 
-    score: as `recommend` gives it. history: modality, id, name, contribution; topics: topic, share, contribution, with a row that
-    has no topic for what the items of the history say directly (`Neighbours`). Contributions sum to the score in either frame.
-    sentence: the same for a person.
+    score: as `recommend` gives it. history: modality, id, name, contribution; topics: topic, name, share, contribution, with rows
+    that have no topic: "its neighbours" for what the items of the history say directly (`Neighbours`), "own events" for the user's
+    own, which come back. Contributions sum to the score in either frame. sentence: the same for a person.
     """
 
     user: Any
@@ -35,8 +35,10 @@ class Explanation:
         return self.sentence
 
 
-def explain(model: Answers, user: Any, item: Any, *, given: Mapping[str, Any] | None = None, k: int = 3) -> Explanation:
-    """Which vertices of the user's history speak for an item, and through which topics.
+def explain(
+    model: Answers, user: Any, item: Any, *, given: Mapping[str, Any] | None = None, filter_seen: bool = True, k: int = 3
+) -> Explanation:
+    """Which vertices of the user's history speak for an item, and through which topics; given and filter_seen as in `recommend`.
 
     Raises
     ------
@@ -45,34 +47,40 @@ def explain(model: Answers, user: Any, item: Any, *, given: Mapping[str, Any] | 
     user_row = model.vocabularies[model.user_modality].rows([user])
     item_row = model.vocabularies[model.item_modality].rows([item])
     prior, lifts = model.state.prior, model._user_lifts(user_row)[0]
-    in_context = model._in_context(lifts[None], given)[0]
-    by_topic = model._item_vectors[item_row[0]] * prior * in_context
-    direct, weights = model._direct_of(user_row), model.item_weights
-    if direct is not None:
-        by_topic = by_topic * model._topics_amount(direct)[0]
+    asked = model._asked(user_row, given, own=not filter_seen)
+    by_topic = model._item_vectors[item_row[0]] * prior * asked.lifts[0] * model._amount(asked)[0]
     vector = np.divide(by_topic, lifts, out=np.zeros_like(lifts), where=lifts > 0)
-    topics = pl.DataFrame(
-        {"topic": np.arange(model.n_topics), "share": normalized((lifts * prior)[None])[0], "contribution": by_topic}
-    )
+    number = np.arange(model.n_topics)
+    names = [f"topic {one}" for one in number]
+    share = normalized((lifts * prior)[None])[0]
+    topics = pl.DataFrame({"topic": number, "name": names, "share": share, "contribution": by_topic})
     rows, contribution = _contributions(model, user_row[0], lifts, vector)
     contribution = contribution * (by_topic.sum() / max(contribution.sum(), 1e-30))
-    if direct is not None and weights is not None:
-        added = direct.data * np.asarray(weights[direct.indices, item_row[0]].todense()).ravel()
-        schema = topics.schema
-        told = pl.DataFrame({"topic": [None], "share": [None], "contribution": [added.sum()]}, schema=schema)
-        topics = pl.concat([topics, told])
-        rows, places = np.unique(np.append(rows, model.offsets[model.item_modality] + direct.indices), return_inverse=True)
+    start = model.offsets[model.item_modality]
+    for name, items, added in _direct(model, asked, item_row[0]):
+        told = {"topic": [None], "name": [name], "share": [None], "contribution": [added.sum()]}
+        topics = pl.concat([topics, pl.DataFrame(told, schema=topics.schema)])
+        rows, places = np.unique(np.append(rows, start + items), return_inverse=True)
         contribution = np.bincount(places, np.append(contribution, added), len(rows))
     topics = topics.sort("contribution", descending=True)
     score = float(topics["contribution"].sum())
     history = named_rows(model, rows, contribution).sort("contribution", descending=True)
     because = _shares(history.select("name", "contribution"), k)
-    named = pl.when(pl.col("topic").is_null()).then(pl.lit("its neighbours")).otherwise(pl.format("topic {}", "topic"))
-    through = _shares(topics.select(named.alias("name"), "contribution"), k)
+    through = _shares(topics.select("name", "contribution"), k)
     sentence = f"{_name(model, model.item_modality, item_row[0])} for {model.user_modality} {user}"
     sentence += f": because of {because}" if because else ""
     sentence += f"; through {through}." if through else ": they share no topic."
     return Explanation(user, item, score, history, topics, sentence)
+
+
+def _direct(model: Answers, asked: Asked, item: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """What speaks for an item past the topics: its name, item rows, and what each of them adds."""
+    if asked.direct is not None and model.item_weights is not None:
+        items = asked.direct.indices
+        yield "its neighbours", items, asked.direct.data * model.item_weights[items, item].toarray().ravel()
+    if asked.own is not None:
+        own = asked.own.indices == item
+        yield "own events", asked.own.indices[own], asked.own.data[own]
 
 
 def _contributions(model: Answers, user_row: int, lifts: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

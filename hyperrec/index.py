@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -105,7 +106,7 @@ class Index:
         k: int,
         *,
         allowed: np.ndarray | None = None,
-        added: tuple[sp.csr_matrix, sp.csr_matrix] | None = None,
+        added: Sequence[tuple[sp.csr_matrix, sp.csr_matrix]] = (),
     ) -> tuple[np.ndarray, np.ndarray]:
         """The k best rows of each query but for those that its user has seen, for whole batches of users.
 
@@ -113,13 +114,13 @@ class Index:
         Exact up to `exact_up_to` rows, where a block of scores is one matrix product (a FAISS selector per user would cost a call
         per user); above, inverted lists give each user k rows more than she has seen, and the seen ones are left out.
 
-        added : X (Q, V), W (V, V) CSR float32 whose product is added to the scores; the search then is exact.
+        added : pairs X (Q, V), W (V, V), CSR float32, whose products are added to the scores; the search then is exact.
         """
         rows = np.full((len(queries), k), -1, np.int32)
         scores = np.full((len(queries), k), -np.inf, np.float32)
         n_rows = len(self.vectors)
         lengths = np.diff(seen_indptr)
-        if not self.exact and added is None:
+        if not self.exact and not added:
             order = np.argsort(lengths, kind="stable")
             for batch in np.array_split(order, max(1, len(order) // 1024)):
                 if not len(batch):
@@ -138,8 +139,8 @@ class Index:
         for start in range(0, len(queries), block):
             stop = min(start + block, len(queries))
             products = queries[start:stop] @ self.vectors.T
-            if added is not None:
-                x, weights = added[0][start:stop], added[1]
+            for of_queries, weights in added:
+                x = of_queries[start:stop]
                 add_products(x.indptr, x.indices, x.data, weights.indptr, weights.indices, weights.data, products)
             indptr = np.ascontiguousarray(seen_indptr[start : stop + 1], dtype=np.int64)
             best_unseen(products, indptr, seen, mask, k, rows[start:stop], scores[start:stop])

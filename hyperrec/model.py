@@ -16,6 +16,7 @@ from hyperrec.checkpoint import Checkpoint
 from hyperrec.errors import ModelError, did_you_mean, listed
 from hyperrec.growth import extended, grown
 from hyperrec.hypergraph import Hypergraph
+from hyperrec.memory import memory_of
 from hyperrec.neighbours import Neighbours, item_weights
 from hyperrec.roles import Roles, check_edges, roles
 from hyperrec.storage import PARAMETERS
@@ -197,6 +198,7 @@ class TopicModel(Answers):
         self.user_modality, self.item_modality = roles(graph, edges, self.container)
         self.fitted_edges = edges
         self.edge_modalities = {name: graph.edges[name].modalities for name in edges}
+        self.memory = None
         self._take(fit, assembly, graph)
         return self
 
@@ -270,6 +272,9 @@ class TopicModel(Answers):
         self.degenerate = {m: int(rows.sum()) for m, rows in put_at_prior.items()}
         self.emptied = {m: int((rows & (fit.n_v[self._rows(m)] > 0)).sum()) for m, rows in put_at_prior.items()}
         self._forget_caches()
+        if isinstance(graph, Hypergraph):
+            present = {name: tau for name, tau in self.fitted_edges.items() if name in graph.edges}
+            self.memory = memory_of(graph, present, self.user_modality, self.item_modality, self.memory)
         self.item_weights = item_weights(self) if self.neighbours else None
         self.fitted = True
 

@@ -35,6 +35,7 @@ class Neighbours:
     - where they have an order (`Recency` and the others), x holds (1 - gamma)^lag of the items before, and what is expected is
       the next one: N = 1.
 
+    They belong to lists of new items: where users' own events come back (`filter_seen=False`), they are left out.
     Users count N_u^-length_damping, as in the topics. All is done in closed form: K^3 operations for K items.
 
     regularization : in users, or events. share : of the topics in what is expected; 0 leaves them out of it. kept : the largest

@@ -21,6 +21,7 @@ from safetensors.numpy import load_file
 
 from hyperrec.config import as_json, from_json
 from hyperrec.errors import HyperrecError, ModelError, listed
+from hyperrec.memory import Memory
 from hyperrec.topics.shards import History
 from hyperrec.topics.state import Layout, State
 from hyperrec.topics.stored import let_go, mapped
@@ -40,6 +41,7 @@ PIECE = 2**22  # entries of an array that are written at once
 MAPPED_FROM = 2**28  # bytes
 PARAMETERS = ("n_topics", "container", "edges", "seed", "n_passes", "tolerance", "over_relaxation", "length_damping",
               "context_exponent", "drop_below")  # fmt: skip
+REMEMBERED = ("indptr", "items", "places", "time", "ago", "weights", "plain")
 OBJECTS = ("context", "regularizers", "neighbours", "online")
 
 
@@ -139,6 +141,8 @@ def _write(model: TopicModel, folder: Path) -> None:
     if model.item_weights is not None:
         weights = model.item_weights
         arrays |= {f"weights.{name}": getattr(weights, name) for name in ("indptr", "indices", "data")}
+    if model.memory is not None:
+        arrays |= {f"memory.{name}": getattr(model.memory, name) for name in REMEMBERED}
     write_arrays(folder / "arrays.safetensors", arrays)
     files = ["arrays.safetensors"]
     modalities = list(model.vocabularies)
@@ -162,6 +166,7 @@ def _write(model: TopicModel, folder: Path) -> None:
         "sizes": model.sizes,
         "fitted_edges": model.fitted_edges,
         "edge_modalities": model.edge_modalities,
+        "memory": model.memory.contexts if model.memory else None,
         "degenerate": model.degenerate,
         "emptied": model.emptied,
         "weight": model.weight,
@@ -230,7 +235,9 @@ def load(folder: Path) -> TopicModel:
         model.histories = History(*(arrays[f"history.{name}"] for name in HISTORY))
         shape = len(model.vocabularies[model.user_modality]), len(model.vocabularies[model.item_modality])
         model.seen = sp.csr_matrix(tuple(arrays[f"seen.{name}"] for name in ("data", "indices", "indptr")), shape=shape)
-        model.item_weights = None
+        model.item_weights = model.memory = None
+        if "memory.indptr" in arrays:
+            model.memory = Memory(tuple(config["memory"]), *(arrays[f"memory.{name}"] for name in REMEMBERED))
         if "weights.data" in arrays:
             weights = tuple(arrays[f"weights.{name}"] for name in ("data", "indices", "indptr"))
             model.item_weights = sp.csr_matrix(weights, shape=(shape[1], shape[1]))

@@ -532,3 +532,17 @@ def weights_in_order(
     w = np.array(weight) / np.average(lengths**-damping, weights=lengths)
     x = np.array(rows)
     return np.linalg.solve(x.T @ (w[:, None] * x) + regularization * np.eye(n), x.T @ (w[:, None] * np.array(targets)))
+
+
+def own_events(
+    events: list[tuple[int, float, tuple[int, ...]]], asked: tuple[int, ...], weights: np.ndarray, n_lags: int, n_items: int
+) -> tuple[np.ndarray, float]:
+    """What a user's events (item, how many of her times ago, contexts) say of items, and the share of the background."""
+    score, total = np.zeros(n_items), float(weights[-1])
+    for item, ago, contexts in events:
+        lag = min(int(np.log2(ago)), n_lags - 1) if ago else 0
+        matches = sum(a == b for a, b in zip(contexts, asked, strict=True))
+        weight = weights[lag * (len(asked) + 1) + matches]
+        score[item] += weight
+        total += weight
+    return score / total, float(weights[-1]) / total

@@ -431,7 +431,7 @@ def test_explanation_frames(films: hr.Hypergraph, any_model: hr.TopicModel) -> N
     assert why.history.columns == ["modality", "id", "name", "contribution"]
     assert sorted(why.history["id"]) == sorted(watched_by(films, "user-3"))
     assert set(why.history["modality"]) == {"item"}
-    assert why.topics.columns == ["topic", "share", "contribution"]
+    assert why.topics.columns == ["topic", "name", "share", "contribution"]
     assert why.topics["topic"].null_count() == 1  # what the items of her history say directly
     assert sorted(why.topics["topic"].drop_nulls()) == [0, 1, 2]
     share = any_model.embedding("user")[any_model.vocabularies["user"].rows(["user-3"])[0]]

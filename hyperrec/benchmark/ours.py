@@ -93,6 +93,8 @@ def draw_context(rng: np.random.Generator, task: Task) -> dict[str, Any]:
         "length_damping": round(float(rng.uniform(0, 0.5)), 3),
         "context_exponent": round(float(rng.uniform(0, 0.5)), 3),
         "tau": float(f"{10 ** rng.uniform(-2, 0):.3g}"),
+        "regularization": float(f"{10 ** rng.uniform(1, 2.7):.3g}"),
+        "share": round(float(rng.uniform(0.2, 0.7)), 3),
     }
 
 
@@ -117,10 +119,9 @@ def draw_people(rng: np.random.Generator, task: Task) -> dict[str, Any]:
 
 def draw_basket(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     return {
-        "n_topics": min(int(rng.choice([100, 200, 400])), task.n_items),
+        "n_topics": min(int(rng.choice([50, 100, 200])), task.n_items),
         "n_passes": int(rng.integers(8, 31)),
         "length_damping": round(float(rng.uniform(0, 0.5)), 3),
-        "recency": float(f"{10 ** rng.uniform(-2.5, -0.5):.3g}"),  # a basket has ten things
     }
 
 
@@ -142,6 +143,12 @@ def fit_warm(task: Task, options: Options) -> ByRows:
 def fit_next(task: Task, options: Options) -> ByRows:
     rest = dict(options)
     return ByRows(_fitted(task, {task.edge_type: 1.0}, {"context": Recency(rest.pop("recency")), **rest}))
+
+
+def fit_basket(task: Task, options: Options) -> ByRows:
+    """Without weights between items: they say what else she may want, and nothing of what comes back."""
+    model = TopicModel(container=task.user, edges={task.edge_type: 1.0}, neighbours=None, **options)
+    return ByRows(model.fit(task.train, progress=False))
 
 
 def fit_context(task: Task, options: Options, *, accompanied: str) -> InContext:
@@ -194,5 +201,5 @@ def with_and_without(*kinds: str, said: str) -> tuple[Candidate, Candidate]:
     )
 
 
-BASKET = Candidate("hyperrec", fit_next, draw_basket)
+BASKET = Candidate("hyperrec", fit_basket, draw_basket)
 CONTEXT = Candidate("hyperrec", partial(fit_context, accompanied="used_in"), draw_context)

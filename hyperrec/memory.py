@@ -1,0 +1,148 @@
+"""Memory: a user's own events, which come back, as a component of what is expected of her."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.sparse as sp
+
+from hyperrec.hypergraph import Hypergraph
+from hyperrec.topics.kernels.memory import count_classes, own_shares
+
+LAGS = 8  # 1 time ago, 2 to 3, 4 to 7, ..., 128 or more
+TARGETS = 100_000  # events that the weights are learned from
+PASSES = 200
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The events of users, and what a class of them says of the next one.
+
+    p(i|u, c) = (sum_e f_k(e) [i_e = i] + f_0 p(i|topics)) / (sum_e f_k(e) + f_0) over the events e of the user; the class k(e) says
+    how many of her times ago it was (1, 2 to 3, 4 to 7, ...) and in how many of the contexts asked for. The weights f maximize the
+    likelihood of events by the other ones of their users, the earlier ones where there are times, with p(i) in place of the topics:
+
+        f_k <- sum_n p(k | n) / sum_n (events of class k beside n) / (sum of the weights of all beside n),
+
+    the E-step of a mixture, and a tangent below -ln of the sum (as Hunter 2004 does for Bradley and Terry): it never falls.
+
+    contexts: modalities. indptr (U + 1,), items (N,), places (N, C): of the events, by user; time (N,) or empty; ago (N,): how many
+    times of the user ago, from 1; 0 without times. weights (L (C + 1) + 1,): by class, f_0 last; plain (L + 1,): where no contexts
+    are asked for.
+    """
+
+    contexts: tuple[str, ...]
+    indptr: np.ndarray
+    items: np.ndarray
+    places: np.ndarray
+    time: np.ndarray
+    ago: np.ndarray
+    weights: np.ndarray
+    plain: np.ndarray
+
+    @property
+    def n_lags(self) -> int:
+        return len(self.plain) - 1
+
+    def of(
+        self, users: np.ndarray, n_items: int, given: Mapping[str, np.ndarray] | None = None
+    ) -> tuple[sp.csr_matrix, np.ndarray]:
+        """(n, I) CSR: what the events of users (n,) say of items, and what is left for their topics (n,).
+
+        given : modality -> rows (n,) of the contexts; matches of some of them count as if they were all.
+        """
+        lengths = np.diff(self.indptr)[users]
+        starts = np.append(0, np.cumsum(lengths)).astype(np.int64)
+        values, rest = np.zeros(starts[-1], np.float32), np.ones(len(users), np.float32)
+        chosen = [j for j, modality in enumerate(self.contexts) if given is not None and modality in given]
+        if chosen and len(chosen) == len(self.contexts):
+            assert given is not None
+            asked = np.stack([given[modality] for modality in self.contexts], axis=1).astype(np.int32)
+            places, weights = self.places, self.weights
+        else:
+            asked, places, weights = np.empty((len(users), 0), np.int32), self.places[:, :0], self.plain
+        own_shares(
+            self.indptr, np.ascontiguousarray(places), self.ago, users, asked, self.n_lags, weights[:-1], weights[-1], starts,
+            values, rest,
+        )  # fmt: skip
+        at = np.repeat(self.indptr[users] - starts[:-1], lengths) + np.arange(starts[-1])
+        return sp.csr_matrix((values, self.items[at], starts), (len(users), n_items)), rest
+
+    def of_new(self, owners: np.ndarray, items: np.ndarray, time: np.ndarray | None, n_users: int) -> Memory:
+        """The events of users who were not there; the weights are these."""
+        none = np.empty((len(items), 0), np.int32)
+        return replace(_sorted(owners, items, none, time, n_users), weights=self.weights, plain=self.plain, contexts=self.contexts)
+
+
+def memory_of(
+    graph: Hypergraph, edges: Mapping[str, float], user: str, item: str, known: Memory | None = None
+) -> Memory | None:
+    """The memory of a log in which users come back to items, from the longest edge type that joins them; None for others.
+
+    known : the memory of the events before, which go on.
+    """
+    joining = [name for name in edges if {user, item} <= set(graph.edges[name].modalities) and user != item]
+    if not joining:
+        return known
+    arrays = graph.to_arrays(max(joining, key=lambda name: len(graph.edges[name].modalities)))
+    columns = list(arrays.modalities)
+    contexts = tuple(dict.fromkeys(m for m in columns if m not in (user, item)))
+    if known is not None and (known.contexts != contexts or bool(len(known.time)) != (arrays.time is not None)):
+        return known
+    owners, items = arrays.vertices[:, columns.index(user)], arrays.vertices[:, columns.index(item)]
+    places = arrays.vertices[:, [columns.index(m) for m in contexts]]
+    time = arrays.time
+    if known is not None:
+        owners = np.append(np.repeat(np.arange(len(known.indptr) - 1), np.diff(known.indptr)), owners)
+        items, places = np.append(known.items, items), np.concatenate([known.places, places])
+        time = None if time is None else np.append(known.time, time)
+    pairs = owners.astype(np.int64) * (int(items.max(initial=0)) + 1) + items
+    if len(np.unique(pairs)) == len(pairs):
+        return None
+    n_users, n_items = len(graph.vocabulary(user)), len(graph.vocabulary(item))
+    memory = replace(_sorted(owners, items, places, time, n_users), contexts=contexts)
+    share_of = np.bincount(items, minlength=n_items) / len(items)
+    weights, plain = (_learned(memory, one, share_of) for one in (memory.places, memory.places[:, :0]))
+    return replace(memory, weights=weights, plain=plain)
+
+
+def _sorted(owners: np.ndarray, items: np.ndarray, places: np.ndarray, time: np.ndarray | None, n_users: int) -> Memory:
+    """Events by user and time; times count back from the last of each user."""
+    order = np.argsort(owners, kind="stable") if time is None else np.lexsort((time, owners))
+    owners, items, places = owners[order], items[order].astype(np.int32), np.ascontiguousarray(places[order], np.int32)
+    indptr = np.searchsorted(owners, np.arange(n_users + 1)).astype(np.int64)
+    ago = np.zeros(len(items), np.int32)
+    if time is not None:
+        time = time[order]
+        new = np.append(True, (owners[1:] != owners[:-1]) | (time[1:] != time[:-1])) if len(items) else np.zeros(0, bool)
+        rank = np.cumsum(new)
+        ago = (rank[np.maximum(indptr[owners + 1] - 1, 0)] - rank + 1).astype(np.int32)
+    none, n_lags = np.zeros(0), LAGS if time is not None else 1
+    return Memory((), indptr, items, places, none if time is None else time, ago, none, np.zeros(n_lags + 1))
+
+
+def _learned(memory: Memory, places: np.ndarray, share_of: np.ndarray) -> np.ndarray:
+    """The weights of the classes and of p(i), the largest 1, from events that have others beside them or before."""
+    n_classes = memory.n_lags * (places.shape[1] + 1)
+    owners = np.repeat(np.arange(len(memory.indptr) - 1), np.diff(memory.indptr))
+    targets = np.unique(np.linspace(0, len(owners) - 1, min(TARGETS, len(owners))).astype(np.int64))
+    hits, counts = np.zeros((2, len(targets), n_classes), np.float32)
+    places = np.ascontiguousarray(places)
+    count_classes(memory.indptr, memory.items, places, memory.ago, owners, targets, memory.n_lags, hits, counts)
+    there = counts.any(axis=1)
+    return fitted(hits[there], counts[there], share_of[memory.items[targets[there]]])
+
+
+def fitted(hits: np.ndarray, counts: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """f (K + 1,): of what is beside each target, hits (N, K) and counts (N, K) by class, and the background (N,) = p(i) of it."""
+    hits, counts = np.column_stack([hits, background]), np.column_stack([counts, np.ones(len(counts))])
+    weights = (counts.sum(axis=0) > 0).astype(float)
+    if not len(hits):
+        return np.append(np.zeros(hits.shape[1] - 1), 1.0)
+    for _ in range(PASSES):
+        explained, total = hits @ weights, counts @ weights
+        weights = weights * (hits.T @ (1 / explained)) / np.maximum(counts.T @ (1 / total), 1e-30)
+        weights /= weights.max()
+    return np.asarray(weights)

@@ -1,0 +1,56 @@
+"""A user's own events, by classes: how long ago, and in how many of the contexts that are asked for."""
+
+from __future__ import annotations
+
+from numba import njit
+
+
+@njit(nogil=True, cache=True)
+def _class(ago, contexts, asked, n_lags):
+    """lag * (C + 1) + matches; lag is floor(log2(ago)), 0 where events have no time (ago is 0)."""
+    lag = 0
+    while ago > 1 and lag < n_lags - 1:
+        ago //= 2
+        lag += 1
+    matches = 0
+    for j in range(contexts.shape[0]):
+        matches += contexts[j] == asked[j]
+    return lag * (contexts.shape[0] + 1) + matches
+
+
+@njit(nogil=True, cache=True)
+def count_classes(indptr, items, contexts, ago, owners, targets, n_lags, hits, counts):
+    """For each target event, of the others of its user (the earlier ones, where events have times), by class: how many there are,
+    counts (N, K), and how many are of its item, hits (N, K)."""
+    for n in range(targets.shape[0]):
+        e = targets[n]
+        u = owners[e]
+        for f in range(indptr[u], indptr[u + 1]):
+            since = ago[f] - ago[e]
+            if f == e or since < 0 or (since == 0 and ago[e] > 0):
+                continue
+            one = _class(since, contexts[f], contexts[e], n_lags)
+            counts[n, one] += 1
+            hits[n, one] += items[f] == items[e]
+
+
+@njit(nogil=True, cache=True)
+def own_shares(indptr, contexts, ago, users, asked, n_lags, weights, background, starts, values, rest):
+    """p of each event of users (n,) by the weights (K,) of their classes, values from starts[n] on; rest (n,): of the background.
+
+    asked (n, C): the contexts. Not parallel: servers ask from several threads at once.
+    """
+    for n in range(users.shape[0]):
+        first = indptr[users[n]]
+        last = indptr[users[n] + 1]
+        total = background
+        for f in range(first, last):
+            weight = weights[_class(ago[f], contexts[f], asked[n], n_lags)]
+            values[starts[n] + f - first] = weight
+            total += weight
+        if total > 0:
+            rest[n] = background / total
+            for f in range(first, last):
+                values[starts[n] + f - first] /= total
+        else:
+            rest[n] = 1.0
