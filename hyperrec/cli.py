@@ -243,11 +243,18 @@ def topics(model: Path, modality: str | None = None, *, k: Whole = 10, out: Tabl
 
 
 @app.command
-def explain(model: Path, user: str, item: str) -> None:
+def explain(
+    model: Path,
+    user: str,
+    item: str,
+    *,
+    given: Annotated[list[str] | None, Parameter(help="context, such as hour=18; repeat it")] = None,
+    keep_seen: bool = False,
+) -> None:
     """Why an item is recommended to a user."""
     import hyperrec as hr
 
-    print(hr.load(model).explain(user, item))
+    print(hr.load(model).explain(user, item, given=_pairs(given, "--given"), filter_seen=not keep_seen))
 
 
 @app.command

@@ -34,13 +34,15 @@ class Evaluation:
     """Metrics of one recommender.
 
     metrics: frame metric, value, ci_low, ci_high, n_users (the interval is empty for metrics of the whole list set).
-    per_user: metric -> (n,) values of the users whose rows are `users` (n,), ascending.
+    per_user: metric -> (n,) means over the lists of each of the users whose rows are `users` (n,), ascending. n_lists (n,): how
+    many lists she had; metrics are means over lists, their intervals by drawing users.
     """
 
     name: str
     metrics: pl.DataFrame
     per_user: dict[str, np.ndarray]
     users: np.ndarray
+    n_lists: np.ndarray
 
     def __getitem__(self, metric: str) -> float:
         values = dict(self.metrics.select("metric", "value").iter_rows())
@@ -65,8 +67,8 @@ class Evaluation:
         if not np.array_equal(self.users, other.users):
             raise DataError(f"{self.name} and {other.name} were measured on different users: use one split for both.")
         difference = self.per_user[metric] - other.per_user[metric]
-        low, high = _interval(difference, seed)
-        return {"difference": float(difference.mean()), "ci_low": low, "ci_high": high}
+        low, high = _interval(difference, self.n_lists, seed)
+        return {"difference": float(np.average(difference, weights=self.n_lists)), "ci_low": low, "ci_high": high}
 
 
 def pair_matrix(graph: Hypergraph, edge_type: str) -> sp.csr_matrix:
@@ -159,8 +161,8 @@ def measure(
     """Metrics of lists, as `evaluate` names them.
 
     ranked (n, k) item rows, -1: none; held (n, I) CSR: what was to be found, something in every row; users (n,): whose list it is,
-    the lists of one user are averaged before anything is told of users; train (U, I) CSR of ones: the training pairs; n_listed:
-    how many items could be listed, all by default; items: their vectors, for the diversity.
+    a user may have several; train (U, I) CSR of ones: the training pairs; n_listed: how many items could be listed, all by default;
+    items: their vectors, for the diversity.
     """
     vectors = user_vectors(train, seed) if items is None else items
     hit = hits(ranked, held)
@@ -177,8 +179,8 @@ def measure(
             measured["diversity"] = list_diversity(ranked[:, :length], vectors)
         for metric, lists in measured.items():
             values[f"{metric}@{length}"] = one = np.bincount(owner, lists) / n_lists
-            low, high = _interval(one, seed)
-            rows.append((f"{metric}@{length}", float(one.mean()), low, high, len(owners)))
+            low, high = _interval(one, n_lists, seed)
+            rows.append((f"{metric}@{length}", float(lists.mean()), low, high, len(owners)))
         shown = ranked[:, :length][ranked[:, :length] >= 0]
         smallest = 1 / max(train.nnz, 1)
         whole = {
@@ -188,13 +190,15 @@ def measure(
         }
         rows += [(f"{metric}@{length}", value, None, None, len(owners)) for metric, value in whole.items()]
     schema = {"metric": pl.String, "value": pl.Float64, "ci_low": pl.Float64, "ci_high": pl.Float64, "n_users": pl.Int64}
-    return Evaluation(name, pl.DataFrame(rows, schema=schema, orient="row"), values, owners)
+    return Evaluation(name, pl.DataFrame(rows, schema=schema, orient="row"), values, owners, n_lists)
 
 
-def _interval(values: np.ndarray, seed: int) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of the mean over users."""
+def _interval(values: np.ndarray, n_lists: np.ndarray, seed: int) -> tuple[float, float]:
+    """95 % percentile bootstrap interval of the mean over lists: users are drawn, with all of theirs."""
     rng = np.random.default_rng(seed)
     n = len(values)
-    means = [values[rng.integers(0, n, n)].mean() for _ in range(RESAMPLES if n < 20_000 else 200)]
+    sums = values * n_lists
+    draws = (rng.integers(0, n, n) for _ in range(RESAMPLES if n < 20_000 else 200))
+    means = [sums[drawn].sum() / n_lists[drawn].sum() for drawn in draws]
     low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)

@@ -142,8 +142,8 @@ def test_from_the_log_to_the_table(films: hr.Hypergraph, capsys: pytest.CaptureF
 
     rows = benchmark.table(results).rows(named=True)
     assert list(rows[0]) == [
-        "model", "NDCG@10", "Recall@20", "hyperrec minus it, NDCG@10", "coverage@10", "novelty@10, bits", "popularity lift@10",
-        "fit, CPU s", "fit, wall s", "peak memory, MiB", "lists/s", "tuned on validation",
+        "model", "NDCG@10", "Recall@20", "hyperrec minus it, NDCG@10", "diversity@10", "coverage@10", "novelty@10, bits",
+        "popularity lift@10", "fit, CPU s", "fit, wall s", "peak memory, MiB", "lists/s", "tuned on validation",
     ]  # fmt: skip
     assert [row["model"] for row in rows] == ["hyperrec", "popularity"]
     assert rows[0]["NDCG@10"].startswith(f"{topics.evaluation['ndcg@10']:.4f} [0.")

@@ -274,14 +274,19 @@ def a_task(**changes: Any) -> Task:
     return Task(**known | changes)
 
 
-def test_queries_of_a_user_are_averaged_before_users() -> None:
-    ranked = np.array([[2, 3], [0, 1], [3, 2], [0, -1]])  # ndcg@2 by hand: 1, 1, 0, 0
+def test_queries_count_alike_and_users_are_drawn() -> None:
+    ranked = np.array([[2, 3], [0, 1], [1, 2], [0, -1]])  # ndcg@2 by hand: 1, 1, 1, 0
     task = a_task()
-    assert task.value(ranked, "ndcg@2") == pytest.approx((1 + (1 + 0) / 2 + 0) / 3)
+    assert task.value(ranked, "ndcg@2") == pytest.approx(3 / 4)
     found = task.evaluate("ours", ranked, [2])[""]
-    assert found["ndcg@2"] == pytest.approx(0.5)
+    assert found["ndcg@2"] == pytest.approx(3 / 4)
     assert found.users.tolist() == [0, 1, 2]
-    np.testing.assert_allclose(found.per_user["recall@2"], [1, 0.5, 0])
+    assert found.n_lists.tolist() == [1, 2, 1]
+    np.testing.assert_allclose(found.per_user["recall@2"], [1, 1, 0])
+    row = found.metrics.row(by_predicate=pl.col("metric") == "ndcg@2", named=True)
+    assert (row["ci_low"], row["ci_high"]) == (0, 1)
+    other = task.evaluate("other", np.array([[0, 1], [0, 1], [1, 2], [0, -1]]), [2])[""]
+    assert found.compare(other, "ndcg@2")["difference"] == pytest.approx(1 / 4)
     assert found["coverage@2"] == 1
     assert task.evaluate("ours", ranked[:, :1], [1])[""]["coverage@1"] == 3 / 4
 

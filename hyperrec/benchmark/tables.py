@@ -28,6 +28,7 @@ def table(results: Sequence[Measured], metrics: Sequence[str] = ("ndcg@10", "rec
                     **({"of whom": part} if part else {}),
                     **{short(metric): _interval(here, metric) for metric in metrics},
                     f"{results[0].name} minus it, {short(metrics[0])}": ahead,
+                    f"diversity@{length}": f"{here[f'diversity@{length}']:.3f}" if lift and int(length) > 1 else "-",
                     f"coverage@{length}": f"{here[f'coverage@{length}']:.3f}",
                     f"novelty@{length}, bits": f"{here[f'novelty@{length}']:.1f}" if lift else "-",
                     f"popularity lift@{length}": f"{lift:.1f}" if lift else "-",

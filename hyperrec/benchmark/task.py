@@ -57,14 +57,10 @@ class Task:
         return pair_matrix(self.train, self.edge_type)
 
     def value(self, ranked: np.ndarray, metric: str) -> float:
-        """A metric such as 'ndcg@10' of lists (Q, k): the mean over users of the mean of their queries, then over the parts."""
+        """A metric such as 'ndcg@10' of lists (Q, k): the mean over queries, then over the parts."""
         name, _, length = metric.partition("@")
         values = per_user(hits(ranked[:, : int(length)], self.held), np.diff(self.held.indptr))[name]
-        means = []
-        for rows in self._parts().values():
-            _, owner = np.unique(self.users[rows], return_inverse=True)
-            means.append(float((np.bincount(owner, values[rows]) / np.bincount(owner)).mean()))
-        return float(np.mean(means))
+        return float(np.mean([values[rows].mean() for rows in self._parts().values()]))
 
     def evaluate(self, name: str, ranked: np.ndarray, lengths: Sequence[int]) -> dict[str, Evaluation]:
         """The evaluation of each part; of all queries under '' where there are no parts."""
