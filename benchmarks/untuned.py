@@ -31,7 +31,7 @@ def main() -> None:
         train, test = hr.split(frequent(graph, edge_type, MIN_ITEM_EDGES.get(name, 1)), edge_type, seed=args.seed)
         model = hr.TopicModel(N_TOPICS, train.edge_table(edge_type).modalities[0], edges={edge_type: 1.0})
         cpu = time.process_time()
-        model.fit(train, progress=False)
+        assert model.fit(train, progress=False).item_weights is not None  # fitted now: their time counts
         cpu = time.process_time() - cpu
         found = hr.evaluate(model, train, test)
         low, high = found.metrics.filter(metric="ndcg@10").select("ci_low", "ci_high").row(0)

@@ -21,7 +21,7 @@ from hyperrec.index import EXACT_UP_TO, SAMPLE, Index
 from hyperrec.logs import as_frame
 from hyperrec.logs.vertices import as_times
 from hyperrec.memory import Memory
-from hyperrec.neighbours import Neighbours, amounts, expected_from
+from hyperrec.neighbours import Neighbours, amounts, expected_from, weights_between
 from hyperrec.topics import reading
 from hyperrec.topics.contexts import Context, Mean
 from hyperrec.topics.regularizers import Regularizer
@@ -50,7 +50,7 @@ class Answers:
 
     vocabularies, labels: by modality. offsets, sizes: rows of each modality in the tables of `state`. layout: how they are read.
     counts (V,): weights of the edges of vertices. histories, seen: of the containers. edge_modalities, fitted_edges: by edge type.
-    item_weights (I, I) CSR: of `neighbours`, None where it is None. memory: of logs in which users come back to items.
+    memory: of logs in which users come back to items.
     """
 
     fitted = False
@@ -72,7 +72,7 @@ class Answers:
     histories: History
     seen: sp.csr_matrix
     neighbours: Neighbours | None
-    item_weights: sp.csr_matrix | None
+    _item_weights: sp.csr_matrix | None
     memory: Memory | None
     edge_modalities: dict[str, tuple[str, ...]]
     fitted_edges: dict[str, float]
@@ -82,6 +82,14 @@ class Answers:
     def expressed(self) -> bool:
         """True when containers are read from their histories instead of having vectors of their own."""
         return self.container is not None and self.context is not None
+
+    @property
+    def item_weights(self) -> sp.csr_matrix | None:
+        """Weights between items (I, I) CSR float32, of `neighbours`; None where it is None. Row j: what having item j adds to the
+        score of each item. They are fitted when a list, or `save`, first asks for them: who reads topics alone does not wait."""
+        if self._item_weights is None and self.neighbours is not None:
+            self._item_weights = weights_between(self._fitted())
+        return self._item_weights
 
     # --------------------------------------------------------------------------------------------- embeddings
 
@@ -177,9 +185,10 @@ class Answers:
             start = self.offsets[self.item_modality]
             seen = history.matrix(len(self.state.lift))[:, start : start + self.sizes[self.item_modality]]
             seen.sum_duplicates()
-            asked = Asked(lifts, self._direct(history, seen))
             if not filter_seen and self.memory is not None:
-                asked = self._remembering(asked, self._memory_of(events, len(ids)), np.arange(len(ids)), None)
+                asked = self._remembering(lifts, self._memory_of(events, len(ids)), np.arange(len(ids)), None)
+            else:
+                asked = Asked(lifts, self._direct(history, seen))
         else:
             vocabulary = self.vocabularies[self.user_modality]
             rows = vocabulary.rows(_listed_ids(users)) if users is not None else np.arange(len(vocabulary))
@@ -216,9 +225,11 @@ class Answers:
         rows = np.asarray(user_rows)
         lifts = self._fitted()._user_lifts(rows)
         contexts = [self.state.lift[self.offsets[modality] + one] for modality, one in (given or {}).items()]
-        asked = Asked(self._under(lifts, np.prod(contexts, axis=0)) if contexts else lifts, self._direct_of(rows))
+        lifts = self._under(lifts, np.prod(contexts, axis=0)) if contexts else lifts
         if seen is None and self.memory is not None:
-            asked = self._remembering(asked, self.memory, rows, given)
+            asked = self._remembering(lifts, self.memory, rows, given)
+        else:
+            asked = Asked(lifts, self._direct_of(rows))
         return self._best(asked, k, seen, among, diversify)
 
     def similar(self, modality: str, ids: Iterable[Any], *, k: int = 10) -> pl.DataFrame:
@@ -358,6 +369,7 @@ class Answers:
 
     def _forget_caches(self) -> None:
         self._indexes = {}
+        self._item_weights = None
         self.__dict__.pop("_item_vectors", None)
         self.__dict__.pop("_item_index", None)
 
@@ -485,15 +497,15 @@ class Answers:
 
     def _asked(self, rows: np.ndarray, given: Mapping[str, Any] | None, *, own: bool) -> Asked:
         """For known users by row number; own: their events come back."""
-        asked = Asked(self._in_context(self._user_lifts(rows), given), self._direct_of(rows))
+        lifts = self._in_context(self._user_lifts(rows), given)
         if not own or self.memory is None:
-            return asked
+            return Asked(lifts, self._direct_of(rows))
         contexts = {m: np.repeat(self.vocabularies[m].rows([one]), len(rows)) for m, one in (given or {}).items()}
-        return self._remembering(asked, self.memory, rows, contexts)
+        return self._remembering(lifts, self.memory, rows, contexts)
 
-    def _remembering(self, asked: Asked, memory: Memory, rows: np.ndarray, given: Mapping[str, np.ndarray] | None) -> Asked:
+    def _remembering(self, lifts: np.ndarray, memory: Memory, rows: np.ndarray, given: Mapping[str, np.ndarray] | None) -> Asked:
         own, rest = memory.of(rows, self.sizes[self.item_modality], given)
-        return Asked(asked.lifts, None, own, rest)  # weights between items say what else she may want: nothing of what comes back
+        return Asked(lifts, None, own, rest)  # weights between items say what else she may want: nothing of what comes back
 
     def _memory_of(self, events: Positions, n_users: int) -> Memory:
         """The memory of new users; where they tell no times, the rows stand in their order."""

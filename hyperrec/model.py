@@ -17,7 +17,7 @@ from hyperrec.errors import ModelError, did_you_mean, listed
 from hyperrec.growth import extended, grown
 from hyperrec.hypergraph import Hypergraph
 from hyperrec.memory import memory_of
-from hyperrec.neighbours import Neighbours, item_weights
+from hyperrec.neighbours import Neighbours
 from hyperrec.roles import Roles, check_edges, roles
 from hyperrec.storage import PARAMETERS
 from hyperrec.store import StoredHypergraph
@@ -55,7 +55,7 @@ class TopicModel(Answers):
         value(phi) and addend(phi) = phi * dR/dphi, phi (V, T) = p(v|t) over the vertices of its modality; in the container form
         (context=None) that of the container is theta (D, T) = p(t|d). `model.regularizers` may be set anew before fitting on.
     neighbours : `Neighbours(...)`: weights between items, fitted to what the topics leave unexplained, that are added to the scores
-        of recommendations; None: topics alone.
+        of recommendations; they are fitted at the first list, or `save`. None: topics alone.
     online : `Online(...)`: the M-step after each mini-batch of containers; n_passes then are passes over the log, all of which are
         made, of a graph in memory: tolerance and over_relaxation do not apply. In `history`, each batch is read before the model
         learns from it.
@@ -275,7 +275,6 @@ class TopicModel(Answers):
         if isinstance(graph, Hypergraph):
             present = {name: tau for name, tau in self.fitted_edges.items() if name in graph.edges}
             self.memory = memory_of(graph, present, self.user_modality, self.item_modality, self.memory)
-        self.item_weights = item_weights(self) if self.neighbours else None
         self.fitted = True
 
     def save(self, folder: str | Path) -> Path:

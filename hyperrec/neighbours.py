@@ -88,7 +88,7 @@ def amounts(model: Answers, expected: sp.csr_matrix) -> np.ndarray:
     return np.asarray(np.maximum(np.diff(expected.indptr), 1), np.float32)
 
 
-def item_weights(model: Answers) -> sp.csr_matrix:
+def weights_between(model: Answers) -> sp.csr_matrix:
     """W (I, I) CSR float32; row j: what having item j adds to the score of each item."""
     options = model.neighbours
     assert options is not None

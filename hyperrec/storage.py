@@ -235,15 +235,16 @@ def load(folder: Path) -> TopicModel:
         model.histories = History(*(arrays[f"history.{name}"] for name in HISTORY))
         shape = len(model.vocabularies[model.user_modality]), len(model.vocabularies[model.item_modality])
         model.seen = sp.csr_matrix(tuple(arrays[f"seen.{name}"] for name in ("data", "indices", "indptr")), shape=shape)
-        model.item_weights = model.memory = None
+        model.memory, weights = None, None
         if "memory.indptr" in arrays:
             model.memory = Memory(tuple(config["memory"]), *(arrays[f"memory.{name}"] for name in REMEMBERED))
         if "weights.data" in arrays:
-            weights = tuple(arrays[f"weights.{name}"] for name in ("data", "indices", "indptr"))
-            model.item_weights = sp.csr_matrix(weights, shape=(shape[1], shape[1]))
+            parts = tuple(arrays[f"weights.{name}"] for name in ("data", "indices", "indptr"))
+            weights = sp.csr_matrix(parts, shape=(shape[1], shape[1]))
     except (KeyError, TypeError, ValueError, PolarsError) as error:
         raise ModelError(f"{folder}: config.json does not fit the files beside it ({error}). Save the model again.") from error
     model._forget_caches()
+    model._item_weights = weights
     model.fitted = True
     return model
 

@@ -237,6 +237,8 @@ def test_topics(arguments: list[str], modality: str, run: Run) -> None:
 
 def test_explain(run: Run) -> None:
     assert run("explain", "model", "u1", "film-3") == (0, f"{hr.load('model').explain('u1', 'film-3')}\n", "")
+    told = hr.load("model").explain("u1", "film-3", filter_seen=False)
+    assert run("explain", "model", "u1", "film-3", "--keep-seen") == (0, f"{told}\n", "")
 
 
 def test_evaluate(place: Path, run: Run) -> None:

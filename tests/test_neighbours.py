@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hyperrec as hr
-from hyperrec.neighbours import expected_from
+from hyperrec.neighbours import expected_from, weights_between
 from hyperrec.topics import reading
 
 
@@ -139,6 +139,24 @@ def test_weights_are_saved_and_loaded(tmp_path: Path) -> None:
     assert alone.item_weights is None
     assert hr.load(alone.save(tmp_path / "alone")).neighbours is None
     assert hr.load(tmp_path / "alone").recommend(k=5).equals(alone.recommend(k=5))
+
+
+def test_weights_wait_until_they_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr("hyperrec.answers.weights_between", lambda model: (asked.append(model), weights_between(model))[1])
+    model = hr.TopicModel(3, n_passes=4).fit(watched())
+    model.topics("item")
+    model.similar("item", [3])
+    assert not asked
+    model.recommend(3)
+    model.recommend(4)
+    assert len(asked) == 1
+    model.partial_fit(watched(seed=1))
+    assert len(asked) == 1
+    again = hr.load(model.save(tmp_path / "model"))
+    assert len(asked) == 2
+    again.recommend(3)
+    assert len(asked) == 2
 
 
 def test_new_events_are_in_the_weights() -> None:

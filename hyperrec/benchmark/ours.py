@@ -169,7 +169,9 @@ def _fitted(task: Task, edges: dict[str, float], options: Options) -> TopicModel
     rest = dict(options)
     drawn = {name: rest.pop(name) for name in ("regularization", "share", "kept", "gamma") if name in rest}
     neighbours = Neighbours(**drawn)
-    return TopicModel(container=task.user, edges=edges, neighbours=neighbours, **rest).fit(task.train, progress=False)
+    model = TopicModel(container=task.user, edges=edges, neighbours=neighbours, **rest).fit(task.train, progress=False)
+    assert model.item_weights is not None  # fitted now: their time is the fit's
+    return model
 
 
 WARM = Candidate("hyperrec", fit_warm, draw_warm)
