@@ -12,6 +12,8 @@ import polars as pl
 import scipy.sparse as sp
 
 from hyperrec.assembly import Positions, collect_history, importance_of
+from hyperrec.attributes import Attributes, Described, check_columns
+from hyperrec.cold import place_unmet, placed, steadied, unmet_vectors, with_items
 from hyperrec.diversity import CANDIDATES, diversified
 from hyperrec.errors import DataError, ModelError, did_you_mean, listed
 from hyperrec.explain import Explanation, explain, named_rows, normalized
@@ -37,7 +39,7 @@ class Answers:
 
     vocabularies, labels: by modality. offsets, sizes: rows of each modality in the tables of `state`. layout: how they are read.
     counts (V,): weights of the edges of vertices. histories, seen: of the containers. edge_modalities, fitted_edges: by edge type.
-    item_weights (I, I) CSR: of `neighbours`, None where it is None.
+    item_weights (I, I) CSR: of `neighbours`, None where it is None. described: what `attributes` know of users and items.
     """
 
     fitted = False
@@ -55,10 +57,16 @@ class Answers:
     sizes: dict[str, int]
     counts: np.ndarray
     state: State
+    n_v: np.ndarray
+    n_vt: np.ndarray | None
+    weight: float
+    history: pl.DataFrame
     layout: Layout
     histories: History
     seen: sp.csr_matrix
     neighbours: Neighbours | None
+    attributes: Attributes | None
+    described: tuple[Described, Described] | None
     item_weights: sp.csr_matrix | None
     edge_modalities: dict[str, tuple[str, ...]]
     fitted_edges: dict[str, float]
@@ -134,8 +142,9 @@ class Answers:
         """The k best items for users, best first.
 
         users : ids of known users; all when neither users nor histories are given.
-        histories : frame of users never seen: a column of the user modality (or `user`), one of items (or `item`), maybe `weight`,
-            and `time` for a context that knows an order; without it the rows stand in their order.
+        histories : frame of users never seen, who come after the known ones: a column of the user modality (or `user`), one of
+            items (or `item`), maybe `weight`, and `time` for a context that knows an order; without it the rows are in order. With
+            `attributes`, also columns of what is known of the users; a null cell says nothing, and items may be missing.
         given : modality -> id, the context to recommend in, such as {"hour": 18}.
         filter_seen : leave out the items of the user's history. among, exclude : ids of items to choose from, or to leave out.
         diversify : the share of a list's DCG, as the model's scores promise it, that may be given up at most for items of other
@@ -153,19 +162,23 @@ class Answers:
         self._fitted()
         k = min(check_number("k", k, 1, whole=True), self.sizes[self.item_modality])
         check_number("diversify", diversify, 0, 1)
-        if users is not None and histories is not None:
-            raise ModelError("recommend takes users= (known) or histories= (new), not both in one call.")
+        vocabulary = self.vocabularies[self.user_modality]
+        chosen = vocabulary.rows(_listed_ids(users if users is not None else []))
+        rows = chosen if users is not None or histories is not None else np.arange(len(vocabulary))
+        ids, lifts, seen, direct = vocabulary.decode(rows), self._user_lifts(rows), self.seen[rows], self._direct_of(rows)
         if histories is not None:
-            ids, history = self._read_histories(histories)
-            lifts = self._history_lifts(history)
+            new, history = self._read_histories(histories)
             start = self.offsets[self.item_modality]
-            seen = history.matrix(len(self.state.lift))[:, start : start + self.sizes[self.item_modality]]
-            seen.sum_duplicates()
-            direct = self._direct(history, seen)
-        else:
-            vocabulary = self.vocabularies[self.user_modality]
-            rows = vocabulary.rows(_listed_ids(users)) if users is not None else np.arange(len(vocabulary))
-            ids, lifts, seen, direct = vocabulary.decode(rows), self._user_lifts(rows), self.seen[rows], self._direct_of(rows)
+            met = history.matrix(len(self.state.lift))[:, start : start + self.sizes[self.item_modality]]
+            met.sum_duplicates()
+            known = self._told_of(histories, new)
+            fresh = steadied(self, self._history_lifts(history), np.diff(history.indptr), known)
+            added = self._direct(history, met)
+            if users is None:
+                ids, lifts, seen, direct = new, fresh, met, added
+            else:
+                ids, lifts, seen = _one_after_other(ids, new), np.concatenate([lifts, fresh]), sp.vstack([seen, met], format="csr")
+                direct = sp.vstack([direct, added], format="csr") if direct is not None and added is not None else None
         allowed = self._allowed(among, exclude)
         asked = self._in_context(lifts, given), direct
         found, scores = self._best(*asked, k, seen if filter_seen else None, allowed, diversify)
@@ -285,20 +298,24 @@ class Answers:
 
         Returns
         -------
-        frame id, embedding (T float32, sums to one): the mean p(t|neighbour) of the vertex's edges, tau included.
+        frame id, embedding (T float32, sums to one): the mean p(t|neighbour) of the vertex's edges, tau included; with
+        `attributes`, what those of a user or an item say.
         """
         self._check_modality(modality)
         table = _as_frame(frame)
         if modality not in table.columns:
             raise DataError(f"fold_in needs a column '{modality}' with the new ids; the frame has {listed(table.columns)}.")
         others = {name: name.split("#")[0] for name in table.columns if name not in (modality, "weight", "time")}
-        for other in others.values():
+        for other in () if self._describing(modality, others.values()) else others.values():
             self._check_modality(other)
         if not others:
             raise DataError(f"fold_in needs a column of another modality beside '{modality}', such as {listed(self.sizes)}.")
         ids = table[modality].unique(maintain_order=True)
         row_of = Vocabulary(modality, ids.sort()).encode(table[modality])
         weight = _weights(table, "fold_in")
+        if described := self._describing(modality, others.values()):
+            embedding = placed(self, described, described.read(table, row_of, len(ids), weight))
+            return pl.DataFrame({"id": ids.sort(), "embedding": pl.Series(embedding, dtype=pl.Array(pl.Float32, self.n_topics))})
         total = np.zeros((len(ids), self.n_topics))
         for name, other in others.items():
             known = table[name].is_not_null().to_numpy()
@@ -309,6 +326,20 @@ class Answers:
         return pl.DataFrame(
             {"id": ids.sort(), "embedding": pl.Series(embedding, dtype=pl.Array(pl.Float32, self.n_topics))}
         )
+
+    def with_items(self, frame: Any) -> Self:
+        """A model that also knows new items, by their attributes: it recommends, compares and explains them as any other. Nothing
+        is refitted, and this model stays as it is.
+
+        frame : a column of the item modality with the new ids, and columns of their attributes (`genre`, `word`); a null cell is
+        skipped; `weight` is optional (how often a word occurs).
+
+        Raises
+        ------
+        ModelError : the model was fitted without `attributes`. DataError : an item is known already; no or unknown columns.
+        """
+        table = _as_frame(frame)
+        return with_items(self._fitted(), table, _weights(table, "with_items"))
 
     # ------------------------------------------------------------------------------------------------ internal
 
@@ -338,6 +369,7 @@ class Answers:
         self._indexes = {}
         self.__dict__.pop("_item_vectors", None)
         self.__dict__.pop("_item_index", None)
+        self.__dict__.pop("_unmet_vectors", None)
 
     @cached_property
     def _item_vectors(self) -> np.ndarray:
@@ -346,6 +378,9 @@ class Answers:
         counts = self.counts[self._rows(self.item_modality)] + unseen
         popularity = (counts / counts.sum()).astype(np.float32)
         vectors: np.ndarray = self.state.lift[self._rows(self.item_modality)] * popularity[:, None]
+        if self.described is not None:
+            rows, said = self._unmet_vectors
+            vectors[rows] = said / (self.neighbours.share or 1 if self.neighbours else 1)
         return vectors
 
     @cached_property
@@ -387,7 +422,9 @@ class Answers:
             start = self.offsets[self.user_modality]
             return np.asarray(self.state.lift[start + rows])
         pieces = np.split(rows, range(TAKEN, len(rows), TAKEN))  # histories may be on disk, and larger than memory
-        return np.concatenate([self._history_lifts(self.histories.take(piece)) for piece in pieces])
+        lifts = np.concatenate([self._history_lifts(self.histories.take(piece)) for piece in pieces])
+        known = self.described[0].features[rows] if self.described else None
+        return steadied(self, lifts, np.diff(self.histories.indptr)[rows], known)
 
     def _context_lift(self, given: Mapping[str, Any] | None) -> np.ndarray:
         """Product of the lifts of the context's vertices, (T,); ones without a context."""
@@ -470,8 +507,7 @@ class Answers:
 
     def _topics_amount(self, direct: sp.csr_matrix) -> np.ndarray:
         """What p(i|u) is multiplied by, (D,) float32, where weights between items are added to it."""
-        assert self.neighbours is not None
-        return np.float32(self.neighbours.share) * amounts(self, direct)
+        return np.float32(self.neighbours.share if self.neighbours else 1) * amounts(self, direct)
 
     def _direct_of(self, rows: np.ndarray) -> sp.csr_matrix | None:
         return self._direct(self.histories.take(rows), self.seen[rows]) if self.item_weights is not None else None
@@ -483,6 +519,10 @@ class Answers:
         if self.user_modality != self.item_modality:
             names = {"user": user, "item": item}
             table = table.rename({a: b for a, b in names.items() if a in table.columns and b not in table.columns})
+        if self.described:
+            check_columns(table, self.described[:1], [user, item, "weight", "time"], "histories")
+            if item not in table.columns:
+                table = table.with_columns(pl.lit(None, self.vocabularies[self.item_modality].ids.dtype).alias(item))
         for needed in (user, item):
             if needed not in table.columns:
                 raise DataError(
@@ -493,6 +533,8 @@ class Answers:
         if ids.null_count():
             raise DataError(f"histories: column '{user}' has nulls; every row needs the id of its user.")
         at = pl.DataFrame({"id": ids, "row": np.arange(len(ids))})
+        if self.described:
+            table = table.filter(pl.col(item).is_not_null())
         users = table.select(pl.col(user).alias("id")).join(at, on="id", how="left", maintain_order="left")["row"]
         weight = _weights(table, "histories")
         rows = self.offsets[self.item_modality] + self.vocabularies[self.item_modality].rows(table[item])
@@ -501,6 +543,36 @@ class Answers:
             time = as_numbers(as_times(table["time"], "histories"))
         part = Positions(owners, rows[:, None], weight, time)
         return ids, self._histories_of(part, len(ids))
+
+    def _describing(self, modality: str, others: Iterable[str]) -> Described | None:
+        """What is known of a modality, when the others are attributes of it."""
+        for one in self.described or ():
+            if one.modality == modality and {*others} <= {kind for kind, _ in one.kinds} and len({*others}):
+                return one
+        return None
+
+    def _told_of(self, frame: Any, ids: pl.Series) -> sp.csr_matrix | None:
+        """Features of new users, by the attributes in the frame of their histories."""
+        if self.described is None:
+            return None
+        table, user = _as_frame(frame), vertex_columns((self.user_modality, self.item_modality))[0]
+        column = user if user in table.columns else "user"
+        owners = table.select(pl.col(column).alias("id")).join(
+            pl.DataFrame({"id": ids, "row": np.arange(len(ids))}), on="id", how="left", maintain_order="left"
+        )["row"]
+        return self.described[0].read(table, owners.to_numpy(), len(ids), np.ones(table.height, np.float32))
+
+    @cached_property
+    def _unmet_vectors(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the items without events of which something is known, and their p(i|t) (n, T)."""
+        assert self.described is not None
+        return unmet_vectors(self, self.described[1])
+
+    def _place_unmet(self) -> None:
+        """Give items without events a place among the topics, and weights from the items that they are like."""
+        if self.described is not None:
+            self.state, self.item_weights = place_unmet(self)
+            self._forget_caches()
 
     def _histories_of(self, part: Positions, n_users: int) -> History:
         history, _ = collect_history([part], self._reading, n_users, len(self.state.lift))
@@ -554,6 +626,16 @@ def _listed_ids(ids: Any) -> Sequence[Any]:
     if not isinstance(ids, Iterable):
         raise DataError(f"expected an id or a list of ids; got {ids!r}.")
     return list(ids)
+
+
+def _one_after_other(ids: pl.Series, more: pl.Series) -> pl.Series:
+    """Known ids, then new ones, as strings where they are not of one type. Raises DataError for an id of both."""
+    more = more.cast(pl.Int64) if more.dtype.is_integer() else more.cast(pl.String)
+    if ids.dtype != more.dtype:
+        ids, more = ids.cast(pl.String), more.cast(pl.String)
+    if len(both := ids.filter(ids.is_in(more.implode()))):
+        raise DataError(f"recommend: {both[0]!r} is in users= and in histories=; name each user once.")
+    return pl.concat([ids, more.rename(ids.name)])
 
 
 def _as_frame(frame: Any) -> pl.DataFrame:

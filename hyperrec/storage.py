@@ -19,6 +19,7 @@ from polars.exceptions import PolarsError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from hyperrec.cold import packed, unpacked
 from hyperrec.config import as_json, from_json
 from hyperrec.errors import HyperrecError, ModelError, listed
 from hyperrec.topics.shards import History
@@ -40,7 +41,7 @@ PIECE = 2**22  # entries of an array that are written at once
 MAPPED_FROM = 2**28  # bytes
 PARAMETERS = ("n_topics", "container", "edges", "seed", "n_passes", "tolerance", "over_relaxation", "length_damping",
               "context_exponent", "drop_below")  # fmt: skip
-OBJECTS = ("context", "regularizers", "neighbours", "online")
+OBJECTS = ("context", "regularizers", "neighbours", "attributes", "online")
 
 
 class Kind(NamedTuple):
@@ -139,6 +140,8 @@ def _write(model: TopicModel, folder: Path) -> None:
     if model.item_weights is not None:
         weights = model.item_weights
         arrays |= {f"weights.{name}": getattr(weights, name) for name in ("indptr", "indices", "data")}
+    described, told, ids = packed(model.described)
+    arrays |= described
     write_arrays(folder / "arrays.safetensors", arrays)
     files = ["arrays.safetensors"]
     modalities = list(model.vocabularies)
@@ -148,6 +151,9 @@ def _write(model: TopicModel, folder: Path) -> None:
         if modality in model.labels:
             files.append(f"labels-{number}.parquet")
             model.labels[modality].write_parquet(folder / files[-1])
+    for number, one in enumerate(ids):
+        files.append(f"attributes-{number}.parquet")
+        one.to_frame().write_parquet(folder / files[-1])
     model.history.write_parquet(folder / "history.parquet")
     files.append("history.parquet")
     config = {
@@ -162,6 +168,7 @@ def _write(model: TopicModel, folder: Path) -> None:
         "sizes": model.sizes,
         "fitted_edges": model.fitted_edges,
         "edge_modalities": model.edge_modalities,
+        "described": told,
         "degenerate": model.degenerate,
         "emptied": model.emptied,
         "weight": model.weight,
@@ -231,6 +238,9 @@ def load(folder: Path) -> TopicModel:
         shape = len(model.vocabularies[model.user_modality]), len(model.vocabularies[model.item_modality])
         model.seen = sp.csr_matrix(tuple(arrays[f"seen.{name}"] for name in ("data", "indices", "indptr")), shape=shape)
         model.item_weights = None
+        model.described = unpacked(
+            config.get("described"), arrays, lambda number: _read(folder / f"attributes-{number}.parquet", _table)["id"]
+        )
         if "weights.data" in arrays:
             weights = tuple(arrays[f"weights.{name}"] for name in ("data", "indices", "indptr"))
             model.item_weights = sp.csr_matrix(weights, shape=(shape[1], shape[1]))
