@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from hyperrec.errors import DataError, HyperrecError, ModelError, SchemaError
 
 if TYPE_CHECKING:
+    from hyperrec.attributes import Attributes
     from hyperrec.config import read_config, write_config
     from hyperrec.evaluation import evaluate
     from hyperrec.hypergraph import Hypergraph
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "DataError", "Decorrelate", "FoldIn", "Hypergraph", "HyperrecError", "LogSchema", "Mean", "Mixture", "ModelError", "Neighbours",
-    "Online", "Recency", "SchemaError", "Smooth", "StoredHypergraph", "TopicModel", "TwoSided", "Window", "evaluate", "load",
-    "maximize_on_simplices", "open_store", "read_config", "read_logs", "scores", "split", "tune", "write_config", "write_store",
+    "Attributes", "DataError", "Decorrelate", "FoldIn", "Hypergraph", "HyperrecError", "LogSchema", "Mean", "Mixture", "ModelError",
+    "Neighbours", "Online", "Recency", "SchemaError", "Smooth", "StoredHypergraph", "TopicModel", "TwoSided", "Window", "evaluate",
+    "load", "maximize_on_simplices", "open_store", "read_config", "read_logs", "scores", "split", "tune", "write_config",
+    "write_store",
 ]  # fmt: skip
 
 _MODULES = {
+    "attributes": ("Attributes",),
     "config": ("read_config", "write_config"),
     "evaluation": ("evaluate",),
     "hypergraph": ("Hypergraph",),

@@ -13,6 +13,8 @@ import polars as pl
 import scipy.sparse as sp
 
 from hyperrec.assembly import Positions, collect_history, importance_of
+from hyperrec.attributes import Attributes, Described, check_columns
+from hyperrec.cold import place_unmet, placed, steadied, unmet_vectors, with_items, with_likeness
 from hyperrec.diversity import CANDIDATES, diversified
 from hyperrec.errors import DataError, ModelError, did_you_mean, listed
 from hyperrec.explain import Explanation, explain, named_rows, normalized
@@ -44,13 +46,22 @@ class Asked:
     own: sp.csr_matrix | None = None
     rest: np.ndarray | None = None
 
+    def then(self, others: Asked) -> Asked:
+        """For these users, and others after them."""
+
+        def both(a: sp.csr_matrix | None, b: sp.csr_matrix | None) -> sp.csr_matrix | None:
+            return sp.vstack([a, b], format="csr") if a is not None and b is not None else None
+
+        rest = np.concatenate([self.rest, others.rest]) if self.rest is not None and others.rest is not None else None
+        return Asked(np.concatenate([self.lifts, others.lifts]), both(self.direct, others.direct), both(self.own, others.own), rest)
+
 
 class Answers:
     """What a model holds once it is fitted, and what it answers from it; `TopicModel` is how it comes to be fitted.
 
     vocabularies, labels: by modality. offsets, sizes: rows of each modality in the tables of `state`. layout: how they are read.
     counts (V,): weights of the edges of vertices. histories, seen: of the containers. edge_modalities, fitted_edges: by edge type.
-    memory: of logs in which users come back to items.
+    memory: of logs in which users come back to items. described: what `attributes` know of users and items.
     """
 
     fitted = False
@@ -68,12 +79,18 @@ class Answers:
     sizes: dict[str, int]
     counts: np.ndarray
     state: State
+    n_v: np.ndarray
+    n_vt: np.ndarray | None
+    weight: float
+    history: pl.DataFrame
     layout: Layout
     histories: History
     seen: sp.csr_matrix
     neighbours: Neighbours | None
     _item_weights: sp.csr_matrix | None
     memory: Memory | None
+    attributes: Attributes | None
+    described: tuple[Described, Described] | None
     edge_modalities: dict[str, tuple[str, ...]]
     fitted_edges: dict[str, float]
     _indexes: dict[str, Index]
@@ -85,10 +102,11 @@ class Answers:
 
     @property
     def item_weights(self) -> sp.csr_matrix | None:
-        """Weights between items (I, I) CSR float32, of `neighbours`; None where it is None. Row j: what having item j adds to the
-        score of each item. They are fitted when a list, or `save`, first asks for them: who reads topics alone does not wait."""
-        if self._item_weights is None and self.neighbours is not None:
-            self._item_weights = weights_between(self._fitted())
+        """Weights between items (I, I) CSR float32, of `neighbours`, and of `attributes` to items without events; None where there
+        are none. Row j: what having item j adds to the score of each item. They are fitted when a list, or `save`, first asks for
+        them: who reads topics alone does not wait."""
+        if self._item_weights is None:
+            self._item_weights = with_likeness(self._fitted(), weights_between(self) if self.neighbours else None)
         return self._item_weights
 
     # --------------------------------------------------------------------------------------------- embeddings
@@ -156,8 +174,9 @@ class Answers:
         """The k best items for users, best first.
 
         users : ids of known users; all when neither users nor histories are given.
-        histories : frame of users never seen: a column of the user modality (or `user`), one of items (or `item`), maybe `weight`,
-            and `time` for a context that knows an order; without it the rows stand in their order.
+        histories : frame of users never seen, who come after the known ones: a column of the user modality (or `user`), one of
+            items (or `item`), maybe `weight`, and `time` for a context that knows an order; without it the rows are in order. With
+            `attributes`, also columns of what is known of the users; a null cell says nothing, and items may be missing.
         given : modality -> id, the context to recommend in, such as {"hour": 18}.
         filter_seen : leave out the items of the user's history; if not, and users come back to items in the log, her own events
             count, by how long ago they were and in how many of the contexts given (`hyperrec.memory`).
@@ -177,23 +196,25 @@ class Answers:
         self._fitted()
         k = min(check_number("k", k, 1, whole=True), self.sizes[self.item_modality])
         check_number("diversify", diversify, 0, 1)
-        if users is not None and histories is not None:
-            raise ModelError("recommend takes users= (known) or histories= (new), not both in one call.")
+        vocabulary = self.vocabularies[self.user_modality]
+        chosen = vocabulary.rows(_listed_ids(users if users is not None else []))
+        rows = chosen if users is not None or histories is not None else np.arange(len(vocabulary))
+        ids, seen, asked = vocabulary.decode(rows), self.seen[rows], self._asked(rows, given, own=not filter_seen)
         if histories is not None:
-            ids, history, events = self._read_histories(histories)
-            lifts = self._in_context(self._history_lifts(history), given)
+            new, history, events = self._read_histories(histories)
             start = self.offsets[self.item_modality]
-            seen = history.matrix(len(self.state.lift))[:, start : start + self.sizes[self.item_modality]]
-            seen.sum_duplicates()
+            met = history.matrix(len(self.state.lift))[:, start : start + self.sizes[self.item_modality]]
+            met.sum_duplicates()
+            lifts = steadied(self, self._history_lifts(history), np.diff(history.indptr), self._told_of(histories, new))
+            lifts = self._in_context(lifts, given)
             if not filter_seen and self.memory is not None:
-                asked = self._remembering(lifts, self._memory_of(events, len(ids)), np.arange(len(ids)), None)
+                added = self._remembering(lifts, self._memory_of(events, len(new)), np.arange(len(new)), None)
             else:
-                asked = Asked(lifts, self._direct(history, seen))
-        else:
-            vocabulary = self.vocabularies[self.user_modality]
-            rows = vocabulary.rows(_listed_ids(users)) if users is not None else np.arange(len(vocabulary))
-            ids, seen = vocabulary.decode(rows), self.seen[rows]
-            asked = self._asked(rows, given, own=not filter_seen)
+                added = Asked(lifts, self._direct(history, met))
+            if users is None:
+                ids, seen, asked = new, met, added
+            else:
+                ids, seen, asked = _one_after_other(ids, new), sp.vstack([seen, met], format="csr"), asked.then(added)
         allowed = self._allowed(among, exclude)
         found, scores = self._best(asked, k, seen if filter_seen else None, allowed, diversify)
         keep = found.ravel() >= 0
@@ -318,20 +339,24 @@ class Answers:
 
         Returns
         -------
-        frame id, embedding (T float32, sums to one): the mean p(t|neighbour) of the vertex's edges, tau included.
+        frame id, embedding (T float32, sums to one): the mean p(t|neighbour) of the vertex's edges, tau included; with
+        `attributes`, what those of a user or an item say.
         """
         self._check_modality(modality)
         table = _as_frame(frame)
         if modality not in table.columns:
             raise DataError(f"fold_in needs a column '{modality}' with the new ids; the frame has {listed(table.columns)}.")
         others = {name: name.split("#")[0] for name in table.columns if name not in (modality, "weight", "time")}
-        for other in others.values():
+        for other in () if self._describing(modality, others.values()) else others.values():
             self._check_modality(other)
         if not others:
             raise DataError(f"fold_in needs a column of another modality beside '{modality}', such as {listed(self.sizes)}.")
         ids = table[modality].unique(maintain_order=True)
         row_of = Vocabulary(modality, ids.sort()).encode(table[modality])
         weight = _weights(table, "fold_in")
+        if described := self._describing(modality, others.values()):
+            embedding = placed(self, described, described.read(table, row_of, len(ids), weight))
+            return pl.DataFrame({"id": ids.sort(), "embedding": pl.Series(embedding, dtype=pl.Array(pl.Float32, self.n_topics))})
         total = np.zeros((len(ids), self.n_topics))
         for name, other in others.items():
             known = table[name].is_not_null().to_numpy()
@@ -342,6 +367,20 @@ class Answers:
         return pl.DataFrame(
             {"id": ids.sort(), "embedding": pl.Series(embedding, dtype=pl.Array(pl.Float32, self.n_topics))}
         )
+
+    def with_items(self, frame: Any) -> Self:
+        """A model that also knows new items, by their attributes: it recommends, compares and explains them as any other. Nothing
+        is refitted, and this model stays as it is.
+
+        frame : a column of the item modality with the new ids, and columns of their attributes (`genre`, `word`); a null cell is
+        skipped; `weight` is optional (how often a word occurs).
+
+        Raises
+        ------
+        ModelError : the model was fitted without `attributes`. DataError : an item is known already; no or unknown columns.
+        """
+        table = _as_frame(frame)
+        return with_items(self._fitted(), table, _weights(table, "with_items"))
 
     # ------------------------------------------------------------------------------------------------ internal
 
@@ -372,6 +411,7 @@ class Answers:
         self._item_weights = None
         self.__dict__.pop("_item_vectors", None)
         self.__dict__.pop("_item_index", None)
+        self.__dict__.pop("_unmet_vectors", None)
 
     @cached_property
     def _item_vectors(self) -> np.ndarray:
@@ -380,6 +420,9 @@ class Answers:
         counts = self.counts[self._rows(self.item_modality)] + unseen
         popularity = (counts / counts.sum()).astype(np.float32)
         vectors: np.ndarray = self.state.lift[self._rows(self.item_modality)] * popularity[:, None]
+        if self.described is not None:
+            rows, said = self._unmet_vectors
+            vectors[rows] = said / (self.neighbours.share or 1 if self.neighbours else 1)
         return vectors
 
     @cached_property
@@ -421,7 +464,9 @@ class Answers:
             start = self.offsets[self.user_modality]
             return np.asarray(self.state.lift[start + rows])
         pieces = np.split(rows, range(TAKEN, len(rows), TAKEN))  # histories may be on disk, and larger than memory
-        return np.concatenate([self._history_lifts(self.histories.take(piece)) for piece in pieces])
+        lifts = np.concatenate([self._history_lifts(self.histories.take(piece)) for piece in pieces])
+        known = self.described[0].features[rows] if self.described else None
+        return steadied(self, lifts, np.diff(self.histories.indptr)[rows], known)
 
     def _context_lift(self, given: Mapping[str, Any] | None) -> np.ndarray:
         """Product of the lifts of the context's vertices, (T,); ones without a context."""
@@ -518,9 +563,9 @@ class Answers:
         """What p(i|u) is multiplied by, (n,) float32, where something else is added to it."""
         if asked.rest is not None:
             return asked.rest
-        if asked.direct is None or self.neighbours is None:
+        if asked.direct is None:
             return np.ones(len(asked.lifts), np.float32)
-        return np.float32(self.neighbours.share) * amounts(self, asked.direct)
+        return np.float32(self.neighbours.share if self.neighbours else 1) * amounts(self, asked.direct)
 
     def _direct_of(self, rows: np.ndarray) -> sp.csr_matrix | None:
         return self._direct(self.histories.take(rows), self.seen[rows]) if self.item_weights is not None else None
@@ -532,6 +577,10 @@ class Answers:
         if self.user_modality != self.item_modality:
             names = {"user": user, "item": item}
             table = table.rename({a: b for a, b in names.items() if a in table.columns and b not in table.columns})
+        if self.described:
+            check_columns(table, self.described[:1], [user, item, "weight", "time"], "histories")
+            if item not in table.columns:
+                table = table.with_columns(pl.lit(None, self.vocabularies[self.item_modality].ids.dtype).alias(item))
         for needed in (user, item):
             if needed not in table.columns:
                 raise DataError(
@@ -542,6 +591,8 @@ class Answers:
         if ids.null_count():
             raise DataError(f"histories: column '{user}' has nulls; every row needs the id of its user.")
         at = pl.DataFrame({"id": ids, "row": np.arange(len(ids))})
+        if self.described:
+            table = table.filter(pl.col(item).is_not_null())
         users = table.select(pl.col(user).alias("id")).join(at, on="id", how="left", maintain_order="left")["row"]
         weight = _weights(table, "histories")
         rows = self.offsets[self.item_modality] + self.vocabularies[self.item_modality].rows(table[item])
@@ -550,6 +601,36 @@ class Answers:
             time = as_numbers(as_times(table["time"], "histories"))
         part = Positions(owners, rows[:, None], weight, time)
         return ids, self._histories_of(part, len(ids)), part
+
+    def _describing(self, modality: str, others: Iterable[str]) -> Described | None:
+        """What is known of a modality, when the others are attributes of it."""
+        for one in self.described or ():
+            if one.modality == modality and {*others} <= {kind for kind, _ in one.kinds} and len({*others}):
+                return one
+        return None
+
+    def _told_of(self, frame: Any, ids: pl.Series) -> sp.csr_matrix | None:
+        """Features of new users, by the attributes in the frame of their histories."""
+        if self.described is None:
+            return None
+        table, user = _as_frame(frame), vertex_columns((self.user_modality, self.item_modality))[0]
+        column = user if user in table.columns else "user"
+        owners = table.select(pl.col(column).alias("id")).join(
+            pl.DataFrame({"id": ids, "row": np.arange(len(ids))}), on="id", how="left", maintain_order="left"
+        )["row"]
+        return self.described[0].read(table, owners.to_numpy(), len(ids), np.ones(table.height, np.float32))
+
+    @cached_property
+    def _unmet_vectors(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the items without events of which something is known, and their p(i|t) (n, T)."""
+        assert self.described is not None
+        return unmet_vectors(self, self.described[1])
+
+    def _place_unmet(self) -> None:
+        """Give items without events a place among the topics."""
+        if self.described is not None:
+            self.state = place_unmet(self)
+            self._forget_caches()
 
     def _histories_of(self, part: Positions, n_users: int) -> History:
         history, _ = collect_history([part], self._reading, n_users, len(self.state.lift))
@@ -603,6 +684,16 @@ def _listed_ids(ids: Any) -> Sequence[Any]:
     if not isinstance(ids, Iterable):
         raise DataError(f"expected an id or a list of ids; got {ids!r}.")
     return list(ids)
+
+
+def _one_after_other(ids: pl.Series, more: pl.Series) -> pl.Series:
+    """Known ids, then new ones, as strings where they are not of one type. Raises DataError for an id of both."""
+    more = more.cast(pl.Int64) if more.dtype.is_integer() else more.cast(pl.String)
+    if ids.dtype != more.dtype:
+        ids, more = ids.cast(pl.String), more.cast(pl.String)
+    if len(both := ids.filter(ids.is_in(more.implode()))):
+        raise DataError(f"recommend: {both[0]!r} is in users= and in histories=; name each user once.")
+    return pl.concat([ids, more.rename(ids.name)])
 
 
 def _as_frame(frame: Any) -> pl.DataFrame:

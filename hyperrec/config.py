@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from hyperrec.attributes import Attributes
 from hyperrec.errors import ModelError, did_you_mean, listed
 from hyperrec.neighbours import Neighbours
 from hyperrec.topics import contexts, regularizers
@@ -24,9 +25,9 @@ def as_json(options: Mapping[str, Any]) -> dict[str, Any]:
         plain["context"] = plain["context"].as_json()
     if plain.get("regularizers"):
         plain["regularizers"] = [regularizers.as_json(one) for one in plain["regularizers"]]
-    for name in ("online", "neighbours"):
+    for name in ("online", "neighbours", "attributes"):
         if plain.get(name):
-            plain[name] = vars(plain[name])
+            plain[name] = dict(vars(plain[name]))
     return plain
 
 
@@ -37,7 +38,7 @@ def from_json(values: Mapping[str, Any]) -> dict[str, Any]:
         options["context"] = contexts.from_json(options["context"])
     if options.get("regularizers"):
         options["regularizers"] = [regularizers.from_json(one) for one in options["regularizers"]]
-    for name, kind in (("online", Online), ("neighbours", Neighbours)):
+    for name, kind in (("online", Online), ("neighbours", Neighbours), ("attributes", Attributes)):
         if options.get(name):
             options[name] = kind(**options[name])
     return options

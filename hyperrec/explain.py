@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from hyperrec.cold import share_of_prior, what_is_known
 from hyperrec.topics import reading
 
 if TYPE_CHECKING:
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
 class Explanation:
     """Why an item is recommended to a user.
 
-    score: as `recommend` gives it. history: modality, id, name, contribution; topics: topic, name, share, contribution, with rows
-    that have no topic: "its neighbours" for what the items of the history say directly (`Neighbours`), "own events" for the user's
-    own, which come back. Contributions sum to the score in either frame. sentence: the same for a person.
+    score: as `recommend` gives it. history: modality, id, name, contribution, with a row of modality "attributes" for what is known
+    of the user (`Attributes`); topics: topic, name, share, contribution, with rows that have no topic: "its neighbours" for what
+    the items of the history say directly (`Neighbours`), "own events" for the user's own, which come back. Contributions sum to the
+    score in either frame. sentence: the same for a person.
     """
 
     user: Any
@@ -55,16 +57,21 @@ def explain(
     share = normalized((lifts * prior)[None])[0]
     topics = pl.DataFrame({"topic": number, "name": names, "share": share, "contribution": by_topic})
     rows, contribution = _contributions(model, user_row[0], lifts, vector)
-    contribution = contribution * (by_topic.sum() / max(contribution.sum(), 1e-30))
+    told, known = known_part(model, user_row[0], vector)
+    total = contribution.sum()
+    contribution = contribution * ((by_topic.sum() - known) / total if abs(total) > 1e-30 else 0)
     start = model.offsets[model.item_modality]
     for name, items, added in _direct(model, asked, item_row[0]):
-        told = {"topic": [None], "name": [name], "share": [None], "contribution": [added.sum()]}
-        topics = pl.concat([topics, pl.DataFrame(told, schema=topics.schema)])
+        direct = {"topic": [None], "name": [name], "share": [None], "contribution": [added.sum()]}
+        topics = pl.concat([topics, pl.DataFrame(direct, schema=topics.schema)])
         rows, places = np.unique(np.append(rows, start + items), return_inverse=True)
         contribution = np.bincount(places, np.append(contribution, added), len(rows))
     topics = topics.sort("contribution", descending=True)
     score = float(topics["contribution"].sum())
-    history = named_rows(model, rows, contribution).sort("contribution", descending=True)
+    history = named_rows(model, rows, contribution)
+    if told is not None:
+        history = pl.concat([history, told])
+    history = history.sort("contribution", descending=True)
     because = _shares(history.select("name", "contribution"), k)
     through = _shares(topics.select("name", "contribution"), k)
     sentence = f"{_name(model, model.item_modality, item_row[0])} for {model.user_modality} {user}"
@@ -94,6 +101,18 @@ def _contributions(model: Answers, user_row: int, lifts: np.ndarray, vector: np.
     rows = model.offsets[model.item_modality] + model.seen[user_row].indices
     posterior = normalized(model.state.lift[rows] * lifts * model.state.prior)  # p(t | user, item): what p(t|user) is made of
     return rows, posterior @ (vector / model.state.prior)
+
+
+def known_part(model: Answers, user_row: int, vector: np.ndarray) -> tuple[pl.DataFrame | None, float]:
+    """What is known of a user, as a row beside those of the history, and what it adds; None, 0 without `attributes`."""
+    if model.described is None or not model.expressed:
+        return None, 0.0
+    features = model.described[0].features[[user_row]]
+    share = share_of_prior(model, np.diff(model.histories.indptr)[[user_row]])[0]
+    added = float(share * (what_is_known(model, features)[0] @ vector))
+    name = model.described[0].names(features) or f"what every {model.user_modality} likes"
+    row = {"modality": ["attributes"], "id": [None], "name": [name], "contribution": [added]}
+    return pl.DataFrame(row, schema={"modality": pl.String, "id": pl.String, "name": pl.String, "contribution": pl.Float64}), added
 
 
 def named_rows(model: Answers, rows: np.ndarray, contribution: np.ndarray) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,21 +10,20 @@ import polars as pl
 
 from hyperrec.assembly import Assembly
 from hyperrec.errors import DataError
-from hyperrec.hypergraph import Hypergraph
 from hyperrec.topics import em
 from hyperrec.topics.shards import History
 from hyperrec.topics.state import Layout, make_state
 from hyperrec.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from hyperrec.model import TopicModel
+    from hyperrec.answers import Answers
 
 
-def grown(model: TopicModel, graph: Hypergraph) -> tuple[em.Fit, Assembly]:
-    """The fit and its assembly over the longer vocabularies of a graph; new vertices are at p(t), without counts."""
-    sizes = {m: len(graph.vocabulary(m)) for m in model.sizes}
+def grown(model: Answers, vocabularies: Mapping[str, Vocabulary]) -> tuple[em.Fit, Assembly]:
+    """The fit and its assembly over longer vocabularies; new vertices are at p(t), without counts."""
+    sizes = {m: len(vocabularies[m]) for m in model.sizes}
     starts = np.cumsum([0, *sizes.values()])
-    n_rows, n_users = int(starts[-1]), len(graph.vocabulary(model.user_modality))
+    n_rows, n_users = int(starts[-1]), len(vocabularies[model.user_modality])
     row = np.concatenate([start + np.arange(model.sizes[m]) for start, m in zip(starts, sizes, strict=False)])
 
     def spread(values: np.ndarray) -> np.ndarray:

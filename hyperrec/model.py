@@ -12,7 +12,9 @@ import polars as pl
 
 from hyperrec.answers import Answers, check_number
 from hyperrec.assembly import Assembly, Settings, assemble
+from hyperrec.attributes import Attributes
 from hyperrec.checkpoint import Checkpoint
+from hyperrec.cold import describe
 from hyperrec.errors import ModelError, did_you_mean, listed
 from hyperrec.growth import extended, grown
 from hyperrec.hypergraph import Hypergraph
@@ -51,6 +53,8 @@ class TopicModel(Answers):
     drop_below : entries of p(t|v) under it are dropped, slowly at first, and stay zero unless a regularizer gives them counts: with
         thousands of topics the passes then go through the few that a vertex has (in `Mean`), and the saved model is small. 0 drops
         none; .001 to .002 cost no quality there. The threshold is whole in pass 20: passes become faster after it.
+    attributes : `Attributes(...)`: places users and items without events by what is known of them, and steadies users with few;
+        edges between them and attributes then are no part of the topics. None: such edges are fitted as all others are.
     regularizers : criteria that are maximized beside the likelihood: `Smooth`, `Decorrelate`, or any object with modality,
         value(phi) and addend(phi) = phi * dR/dphi, phi (V, T) = p(v|t) over the vertices of its modality; in the container form
         (context=None) that of the container is theta (D, T) = p(t|d). `model.regularizers` may be set anew before fitting on.
@@ -81,6 +85,7 @@ class TopicModel(Answers):
         drop_below: float = 0.0,
         regularizers: Iterable[Regularizer] = (),
         neighbours: Neighbours | None = Neighbours(),  # noqa: B008 -- frozen, without state
+        attributes: Attributes | None = None,
         online: Online | None = None,
     ) -> None:
         check_number("n_topics", n_topics, 1, whole=True)
@@ -103,6 +108,9 @@ class TopicModel(Answers):
             raise ModelError(f"online must be hr.Online(...) or None; got {online!r}.")
         if neighbours is not None and not isinstance(neighbours, Neighbours):
             raise ModelError(f"neighbours must be hr.Neighbours(...) or None; got {neighbours!r}.")
+        if attributes is not None and not isinstance(attributes, Attributes):
+            raise ModelError(f"attributes must be hr.Attributes(...) or None; got {attributes!r}.")
+        self.attributes = attributes
         self.context_exponent, self.online, self.neighbours = float(context_exponent), online, neighbours
         self.drop_below, self.regularizers = float(drop_below), checked(regularizers, self.n_topics)
 
@@ -146,9 +154,11 @@ class TopicModel(Answers):
         """
         check_number("every", every, 1, whole=True)
         graph = graph if isinstance(graph, StoredHypergraph) else _as_graph(graph)
-        edges = check_edges(graph, self.edges, self.container)
+        edges = check_edges(graph, self.edges or self._topical(graph), self.container)
         kept = Path(checkpoint) if checkpoint is not None else None
         if isinstance(graph, StoredHypergraph):
+            if self.attributes:
+                raise ModelError("attributes= are read from a graph in memory: fit to a store without them.")
             if self.online:
                 raise ModelError("online= takes its mini-batches from a graph in memory: fit to a store without it.")
             with scratch_folder(graph) as scratch:
@@ -216,6 +226,8 @@ class TopicModel(Answers):
         ModelError : the model is not fitted, or not to such edges. DataError : a frame is wrong.
         """
         self._fitted()
+        if self.attributes:
+            raise ModelError("partial_fit: what attributes say is learned from a whole graph: fit anew, or leave attributes= out.")
         check_number("n_passes", n_passes, 1, whole=True)
         check_number("keep", keep, 0, 1)
         check_number("gain", gain, 0)
@@ -233,7 +245,7 @@ class TopicModel(Answers):
             raise ModelError("partial_fit: there are no edges.")
         graph = graph.over({m: extended(one, graph.vocabularies.get(m)) for m, one in self.vocabularies.items()}, self.labels)
         part_of = Roles.of(self.edge_modalities, self.fitted_edges, self.user_modality, self.item_modality, self.expressed)
-        old, assembly = grown(self, graph)
+        old, assembly = grown(self, graph.vocabularies)
         assembly = assemble(graph, edges, **self._settings, known=(assembly, part_of))
         fit = em.update(
             old, assembly.shards, assembly.layout, n_passes=n_passes, keep=keep, gain=gain, drop_below=self.drop_below,
@@ -241,6 +253,14 @@ class TopicModel(Answers):
         )  # fmt: skip
         self._take(fit, assembly, graph)
         return self
+
+    def _topical(self, graph: Hypergraph | StoredHypergraph) -> dict[str, float] | None:
+        """The edge types to fit where none are named: all but those of attributes; None: all."""
+        if self.attributes is None:
+            return None
+        every = check_edges(graph, None, self.container)
+        told = self.attributes.chosen(graph, (), *roles(graph, every, self.container))
+        return {name: tau for name, tau in every.items() if name not in told}
 
     def _problem(self, edges: Mapping[str, float]) -> dict[str, Any]:
         """What a fit depends on beside its data."""
@@ -275,6 +295,11 @@ class TopicModel(Answers):
         if isinstance(graph, Hypergraph):
             present = {name: tau for name, tau in self.fitted_edges.items() if name in graph.edges}
             self.memory = memory_of(graph, present, self.user_modality, self.item_modality, self.memory)
+        self.described = None
+        if self.attributes and isinstance(graph, Hypergraph):
+            told = self.attributes.chosen(graph, self.fitted_edges, self.user_modality, self.item_modality)
+            self.described = describe(self, graph, told)
+            self._place_unmet()
         self.fitted = True
 
     def save(self, folder: str | Path) -> Path:

@@ -188,8 +188,7 @@ def _plain(x: sp.csr_matrix) -> sp.csr_matrix:
 
 
 def _gamma(model: Answers) -> float:
-    assert model.neighbours is not None
-    return float(model.neighbours.gamma)
+    return float((model.neighbours or Neighbours()).gamma)
 
 
 def _items(model: Answers, history: History) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -19,6 +19,7 @@ from polars.exceptions import PolarsError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from hyperrec.cold import packed, unpacked
 from hyperrec.config import as_json, from_json
 from hyperrec.errors import HyperrecError, ModelError, listed
 from hyperrec.memory import Memory
@@ -42,7 +43,7 @@ MAPPED_FROM = 2**28  # bytes
 PARAMETERS = ("n_topics", "container", "edges", "seed", "n_passes", "tolerance", "over_relaxation", "length_damping",
               "context_exponent", "drop_below")  # fmt: skip
 REMEMBERED = ("indptr", "items", "places", "time", "ago", "weights", "plain")
-OBJECTS = ("context", "regularizers", "neighbours", "online")
+OBJECTS = ("context", "regularizers", "neighbours", "attributes", "online")
 
 
 class Kind(NamedTuple):
@@ -143,6 +144,8 @@ def _write(model: TopicModel, folder: Path) -> None:
         arrays |= {f"weights.{name}": getattr(weights, name) for name in ("indptr", "indices", "data")}
     if model.memory is not None:
         arrays |= {f"memory.{name}": getattr(model.memory, name) for name in REMEMBERED}
+    described, told, ids = packed(model.described)
+    arrays |= described
     write_arrays(folder / "arrays.safetensors", arrays)
     files = ["arrays.safetensors"]
     modalities = list(model.vocabularies)
@@ -152,6 +155,9 @@ def _write(model: TopicModel, folder: Path) -> None:
         if modality in model.labels:
             files.append(f"labels-{number}.parquet")
             model.labels[modality].write_parquet(folder / files[-1])
+    for number, one in enumerate(ids):
+        files.append(f"attributes-{number}.parquet")
+        one.to_frame().write_parquet(folder / files[-1])
     model.history.write_parquet(folder / "history.parquet")
     files.append("history.parquet")
     config = {
@@ -167,6 +173,7 @@ def _write(model: TopicModel, folder: Path) -> None:
         "fitted_edges": model.fitted_edges,
         "edge_modalities": model.edge_modalities,
         "memory": model.memory.contexts if model.memory else None,
+        "described": told,
         "degenerate": model.degenerate,
         "emptied": model.emptied,
         "weight": model.weight,
@@ -238,6 +245,9 @@ def load(folder: Path) -> TopicModel:
         model.memory, weights = None, None
         if "memory.indptr" in arrays:
             model.memory = Memory(tuple(config["memory"]), *(arrays[f"memory.{name}"] for name in REMEMBERED))
+        model.described = unpacked(
+            config.get("described"), arrays, lambda number: _read(folder / f"attributes-{number}.parquet", _table)["id"]
+        )
         if "weights.data" in arrays:
             parts = tuple(arrays[f"weights.{name}"] for name in ("data", "indices", "indptr"))
             weights = sp.csr_matrix(parts, shape=(shape[1], shape[1]))

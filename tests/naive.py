@@ -546,3 +546,32 @@ def own_events(
         score[item] += weight
         total += weight
     return score / total, float(weights[-1]) / total
+
+
+def tf_idf(counts: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Features (V, A) of counts (V, A): (1 + ln n) ln(V / V_a) times weight (A,); V: vertices of which anything is known."""
+    known = (counts > 0).any(axis=1).sum()
+    features = np.zeros(counts.shape)
+    for v in range(counts.shape[0]):
+        for a in range(counts.shape[1]):
+            if counts[v, a] > 0:
+                features[v, a] = (1 + np.log(counts[v, a])) * np.log(known / (counts[:, a] > 0).sum()) * weight[a]
+    return features
+
+
+def unit(rows: np.ndarray, length: float = 1.0) -> np.ndarray:
+    """Rows divided by their norms to the power length; a row of zeros stays."""
+    norm = np.sqrt((rows**2).sum(axis=1, keepdims=True))
+    return rows / np.where(norm > 0, norm, 1) ** length
+
+
+def ridge(features: np.ndarray, targets: np.ndarray, regularization: float) -> np.ndarray:
+    """B that minimizes |Y - F B|^2 + regularization |B|^2."""
+    gram = features.T @ features + regularization * np.eye(features.shape[1])
+    return np.linalg.solve(gram, features.T @ targets)
+
+
+def likeness(features: np.ndarray, to: np.ndarray, of: np.ndarray, length: float) -> np.ndarray:
+    """(len(to), len(of)): max(K_ij - mean_i K_ij, 0), K the cosine, the norms of `of` to the power length."""
+    cosine = unit(features[to]) @ unit(features[of], length).T
+    return np.maximum(cosine - cosine.mean(axis=0), 0)

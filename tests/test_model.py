@@ -229,9 +229,9 @@ def test_a_context_that_shares_no_topic_leaves_the_users_own_list() -> None:
         ({"users": "user-1", "k": 2.5}, hr.ModelError, "k must be a whole number, 1 or more; got 2.5."),
         ({"users": "user-1", "k": True}, hr.ModelError, "k must be a whole number, 1 or more; got True."),
         (
-            {"users": "user-1", "histories": pl.DataFrame({"user": ["a"], "item": ["film-1"]})},
-            hr.ModelError,
-            "recommend takes users= (known) or histories= (new), not both in one call.",
+            {"users": "user-1", "histories": pl.DataFrame({"user": ["user-1"], "item": ["film-1"]})},
+            hr.DataError,
+            "recommend: 'user-1' is in users= and in histories=; name each user once.",
         ),
     ],
     ids=str,

@@ -1,0 +1,211 @@
+"""Attributes: where users and items lie by what is known of them, as those who have events show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+
+from hyperrec.errors import DataError, ModelError, did_you_mean, listed
+from hyperrec.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from hyperrec.hypergraph import Hypergraph
+
+LENGTH = 0.7  # power of the norm that features are divided by: of whom more is known, more is expected
+KEPT = 1000  # the largest weights to an item that are kept
+ITERATIONS = 25
+COLUMNS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attributes:
+    """What is known of users and items places those without events, and steadies users who have few.
+
+    Edges of two vertices, a user or an item and an attribute (word, tag, genre; age, income), are not fitted as topics are: they
+    are features, tf-idf (1 + ln count) ln(V / V_attribute) times the weight of their type, normalized. Ridge regression gives each
+    attribute a vector of T numbers, what it says for each topic:
+
+    - an item without events has p(i|t) as the sum of the vectors of its attributes, and to its score comes
+      likeness * sum_j (K_ij - mean_j K_ij)+ over the items j of the history, K the cosine of their features;
+    - a user with n events has (n p(t|history) + prior p(t|attributes)) / (n + prior); p(t|attributes) = p(t) when nothing is known.
+      Known users keep vectors that are their own (context=None).
+
+    edges : edge type -> weight; by default all types between users or items and a third modality that `TopicModel(edges=)` does not
+    name. regularization : of the regression, in users or items. prior : in events.
+
+    Raises
+    ------
+    ModelError : a parameter outside its range.
+    """
+
+    edges: Mapping[str, float] | None = None
+    regularization: float = 3.0
+    likeness: float = 0.03
+    prior: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in ("regularization", "likeness", "prior"):
+            value = getattr(self, name)
+            number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+            if not (number and np.isfinite(value) and (value > 0 or (value == 0 and name != "regularization"))):
+                limit = "above 0" if name == "regularization" else "0 or more"
+                raise ModelError(f"Attributes: {name} must be a number, {limit}; got {value!r}.")
+        if self.edges is not None and not (
+            isinstance(self.edges, Mapping)
+            and all(isinstance(tau, (int, float)) and np.isfinite(tau) and tau > 0 for tau in self.edges.values())
+        ):
+            raise ModelError(f"Attributes: edges must say edge type -> weight > 0, such as {{'genre': 1.0}}; got {self.edges!r}.")
+
+    def chosen(self, graph: Any, fitted: Iterable[str], user: str, item: str) -> dict[str, float]:
+        """Edge type -> weight of the attributes of users and items in a graph. Raises ModelError for a type that is none."""
+        third = {
+            name: one.modalities
+            for name, one in graph.edges.items()
+            if len(one.modalities) == 2 and len({user, item} & set(one.modalities)) == 1 and len(set(one.modalities)) == 2
+        }
+        if self.edges is None:
+            return {name: 1.0 for name in third if name not in fitted}
+        for name in self.edges:
+            if name not in third:
+                raise ModelError(
+                    f"Attributes: '{name}' is no edge type between {user} or {item} and an attribute: there are {listed(third)}."
+                    f"{did_you_mean(name, third)}"
+                )
+        return {name: float(tau) for name, tau in self.edges.items()}
+
+
+@dataclass(frozen=True)
+class Described:
+    """What is known of the vertices of one modality, and what it says.
+
+    kinds: (attribute modality, weight of its edge type); vocabularies: of each; idf: of all of them, one after the other.
+    features (V, A) CSR float32: tf-idf, not normalized. vectors (A, T) float32. scale: what scores of items without events are
+    multiplied by, so that they stand in one list with the others.
+    """
+
+    modality: str
+    kinds: list[tuple[str, float]]
+    vocabularies: list[Vocabulary]
+    idf: np.ndarray
+    features: sp.csr_matrix
+    vectors: np.ndarray
+    scale: float = 1.0
+
+    @classmethod
+    def of(cls, modality: str, graph: Hypergraph, edges: Mapping[str, float]) -> Described:
+        """The features of a graph; vectors are still to be learned."""
+        kinds, vocabularies, parts, n_rows = [], [], [], len(graph.vocabulary(modality))
+        for name, tau in edges.items():
+            one = graph.to_arrays(name)
+            if modality in one.modalities:
+                at = one.modalities.index(modality)
+                kinds.append((one.modalities[1 - at], tau))
+                vocabularies.append(graph.vocabulary(one.modalities[1 - at]))
+                shape = n_rows, len(vocabularies[-1])
+                parts.append(sp.csr_matrix((one.weight, (one.vertices[:, at], one.vertices[:, 1 - at])), shape=shape))
+        counts = sp.hstack(parts, format="csr", dtype=np.float32) if parts else sp.csr_matrix((n_rows, 0), dtype=np.float32)
+        counts.sum_duplicates()
+        known = max(int((np.diff(counts.indptr) > 0).sum()), 1)
+        idf = np.log(known / np.maximum(np.bincount(counts.indices, minlength=counts.shape[1]), 1))
+        idf *= np.repeat([tau for _, tau in kinds], [len(one) for one in vocabularies])
+        nothing = np.zeros((counts.shape[1], 0), np.float32)
+        described = cls(modality, kinds, vocabularies, idf.astype(np.float32), counts, nothing)
+        return described.having(features=described._weighed(counts))
+
+    def having(self, **changed: Any) -> Described:
+        return Described(**{**vars(self), **changed})
+
+    def _weighed(self, counts: sp.csr_matrix) -> sp.csr_matrix:
+        features = counts.copy()
+        features.data = ((1 + np.log(np.maximum(features.data, 1))) * self.idf[features.indices]).astype(np.float32)
+        features.eliminate_zeros()
+        return features
+
+    def learned(self, rows: np.ndarray, targets: np.ndarray, regularization: float) -> Described:
+        """With the vectors B that minimize |Y - F B|^2 + regularization |B|^2; F: features of `rows` (n,), Y: targets (n, T)."""
+        known = np.diff(self.features.indptr)[rows] > 0
+        features = _normalized(self.features[rows[known]])
+        blocks = range(0, targets.shape[1], COLUMNS)
+        solved = [_ridge(features, targets[known, start : start + COLUMNS], regularization) for start in blocks]
+        return self.having(vectors=np.concatenate(solved, axis=1).astype(np.float32))
+
+    def says(self, features: sp.csr_matrix, length: float = 1.0) -> np.ndarray:
+        """f B (n, T) float32 of features (n, A), divided by their norms to the power length."""
+        return np.asarray(_normalized(features, length) @ self.vectors, dtype=np.float32)
+
+    def likeness(self, features: sp.csr_matrix, to: np.ndarray) -> sp.csr_matrix:
+        """(V, n) CSR float32: how much more like the vertices `to` each of n vertices with features is than they are on average."""
+        known, columns = _normalized(self.features[to]), []
+        for start in range(0, features.shape[0], COLUMNS):
+            cosine = np.asarray((known @ _normalized(features[start : start + COLUMNS], LENGTH).T).todense())
+            cosine = np.maximum(cosine - cosine.mean(axis=0), 0)
+            if len(to) > KEPT:
+                cosine[cosine < np.partition(cosine, len(to) - KEPT, axis=0)[len(to) - KEPT]] = 0
+            columns.append(sp.csr_matrix(cosine))
+        found = sp.hstack(columns, format="csr") if columns else sp.csr_matrix((len(to), 0), dtype=np.float32)
+        place = sp.csr_matrix((np.ones(len(to), np.float32), (to, np.arange(len(to)))), (self.features.shape[0], len(to)))
+        return (place @ found).tocsr()
+
+    def read(self, table: pl.DataFrame, owners: np.ndarray, n: int, weight: np.ndarray) -> sp.csr_matrix:
+        """Features (n, A) of new vertices: rows of a frame with columns of attributes, each of the vertex owners (rows,).
+
+        An attribute that was not there before says nothing; a null cell is skipped, and what a frame repeats counts as often where
+        only one kind is given, once otherwise.
+        """
+        parts = []
+        for (kind, _), vocabulary in zip(self.kinds, self.vocabularies, strict=True):
+            if kind not in table.columns:
+                parts.append(sp.csr_matrix((n, len(vocabulary)), dtype=np.float32))
+                continue
+            places = vocabulary.encode(table[kind])
+            told = pl.DataFrame({"owner": owners, "place": places, "weight": weight}).filter(pl.col("place") >= 0)
+            several = sum(one in table.columns for one, _ in self.kinds) > 1
+            total = told.group_by("owner", "place", maintain_order=True).agg(
+                pl.col("weight").max() if several else pl.col("weight").sum()
+            )
+            at = total["owner"].to_numpy(), total["place"].to_numpy()
+            parts.append(sp.csr_matrix((total["weight"].to_numpy(), at), shape=(n, len(vocabulary)), dtype=np.float32))
+        return self._weighed(sp.hstack(parts, format="csr", dtype=np.float32))
+
+    def names(self, features: sp.csr_matrix) -> str:
+        """The attributes of one vertex, as a sentence tells them."""
+        kind = np.repeat([name for name, _ in self.kinds], [len(one) for one in self.vocabularies])
+        starts = np.cumsum([0, *(len(one) for one in self.vocabularies)])
+        owner = np.searchsorted(starts, features.indices, side="right") - 1
+        told = [f"{kind[i]} {self.vocabularies[o].ids[int(i - starts[o])]}" for i, o in zip(features.indices, owner, strict=True)]
+        return ", ".join(told[:5])
+
+
+def check_columns(table: pl.DataFrame, described: Sequence[Described], others: Iterable[str], what: str) -> None:
+    """Raises DataError for a column that is nothing to the model."""
+    known = [*dict.fromkeys([*others, *(kind for one in described for kind, _ in one.kinds)])]
+    for name in table.columns:
+        if name not in known:
+            raise DataError(f"{what}: column '{name}' is unknown; expected some of {listed(known)}.{did_you_mean(name, known)}")
+
+
+def _normalized(features: sp.csr_matrix, length: float = 1.0) -> sp.csr_matrix:
+    norm = np.sqrt(np.asarray(features.multiply(features).sum(axis=1)).ravel())
+    return sp.csr_matrix(sp.diags_array((1 / np.maximum(norm, 1e-12) ** length).astype(features.dtype)) @ features)
+
+
+def _ridge(features: sp.csr_matrix, targets: np.ndarray, regularization: float) -> np.ndarray:
+    """F' (F F' + r)^-1 Y by conjugate gradients, all columns at once; no larger matrix than Y is made."""
+    residual = targets.astype(np.float32)
+    enough = 1e-10 * (residual**2).sum(axis=0)
+    solution, direction, square = np.zeros_like(residual), residual.copy(), (residual**2).sum(axis=0)
+    for _ in range(ITERATIONS):
+        if (square <= enough).all():
+            break
+        image = features @ (features.T @ direction) + regularization * direction
+        step = square / np.maximum((direction * image).sum(axis=0), 1e-30)
+        solution += step * direction
+        residual -= step * image
+        before, square = square, (residual**2).sum(axis=0)
+        direction = residual + square / np.maximum(before, 1e-30) * direction
+    return np.asarray(features.T @ solution)

@@ -1,0 +1,188 @@
+"""Cold starts: users and items without events among those that have some, by what is known of them (`Attributes`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from copy import copy
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+
+from hyperrec.attributes import LENGTH, Described, check_columns
+from hyperrec.errors import DataError, ModelError, listed
+from hyperrec.topics.state import State
+from hyperrec.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from hyperrec.answers import Answers
+    from hyperrec.hypergraph import Hypergraph
+
+SAMPLE = 500  # items with events that are read as though they had none
+M = TypeVar("M", bound="Answers")
+
+
+def describe(model: Answers, graph: Hypergraph, edges: Mapping[str, float]) -> tuple[Described, Described]:
+    """What is known of users and items, learned from those who have events."""
+    assert model.attributes is not None
+    regularization = model.attributes.regularization
+    users, items = (Described.of(one, graph, edges) for one in (model.user_modality, model.item_modality))
+    met = np.flatnonzero(np.diff(model.seen.tocsc().indptr))
+    active = np.flatnonzero(np.diff(model.histories.indptr))
+    known = active[np.diff(users.features.indptr)[active] > 0]
+    lifts = model._history_lifts(model.histories.take(known))
+    items = items.learned(met, model._item_vectors[met], regularization)
+    return users.learned(known, lifts - 1, regularization), items.having(scale=_scale(model, items, met))
+
+
+def _scale(model: Answers, items: Described, met: np.ndarray) -> float:
+    """The factor by which items with events, read as though they had none, would be given as many events as they have."""
+    assert model.attributes is not None
+    met = met[np.diff(items.features.indptr)[met] > 0]
+    if len(met) > SAMPLE:
+        met = np.sort(np.random.default_rng(0).choice(met, SAMPLE, replace=False))
+    popularity = np.bincount(model.seen.indices, minlength=model.seen.shape[1]).astype(float)
+    by_topics = model.seen.nnz * float(said_of(items, met) @ model.state.prior @ np.ones(len(met)))
+    likeness = items.likeness(items.features[met], np.flatnonzero(popularity))
+    own = np.asarray(likeness[met, np.arange(len(met))]).ravel() @ popularity[met]
+    by_likeness = model.attributes.likeness * float(popularity @ likeness @ np.ones(len(met)) - own)
+    return float(popularity[met].sum() / max(by_topics + by_likeness, 1e-30)) if len(met) else 1.0
+
+
+def said_of(items: Described, rows: np.ndarray) -> np.ndarray:
+    """p(i|t) (n, T) of items by their attributes, but for the scale; where attributes speak against a topic, it is below 0."""
+    return items.says(items.features[rows], LENGTH)
+
+
+def unmet_vectors(model: Answers, items: Described) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (n,) of the items without events of which something is known, and the p(i|t) (n, T) that they would have with events."""
+    met = np.bincount(model.seen.indices, minlength=model.seen.shape[1])
+    rows = np.flatnonzero((met == 0) & (np.diff(items.features.indptr) > 0))
+    return rows, np.float32(items.scale) * said_of(items, rows)
+
+
+def place_unmet(model: Answers) -> State:
+    """The state with the topics of items without events."""
+    rows, said = model._unmet_vectors
+    without = model.n_v[model._rows(model.item_modality)][rows] == 0  # no fitted edge says where they lie
+    embedding, lift = model.state.embedding.copy(), model.state.lift.copy()
+    place = model.offsets[model.item_modality] + rows[without]
+    embedding[place] = _distributions(np.maximum(said[without], 0) * model.state.prior, model.state.prior)
+    lift[place] = embedding[place] / np.maximum(model.state.prior, 1e-30)
+    return replace(model.state, embedding=embedding, lift=lift)
+
+
+def with_likeness(model: Answers, weights: sp.csr_matrix | None) -> sp.csr_matrix | None:
+    """The weights between items with those to items without events, from the items that they are like."""
+    if model.described is None or model.attributes is None or not model.attributes.likeness:
+        return weights
+    items, (rows, _), size = model.described[1], model._unmet_vectors, model.seen.shape[1]
+    if not len(rows):
+        return weights
+    likeness = items.likeness(items.features[rows], np.flatnonzero(np.bincount(model.seen.indices, minlength=size)))
+    columns = sp.csr_matrix((np.ones(len(rows), np.float32), (np.arange(len(rows)), rows)), (len(rows), size))
+    likeness = (np.float32(items.scale * model.attributes.likeness) * (likeness @ columns)).tocsr()
+    weights = likeness if weights is None else (weights + likeness).tocsr()
+    weights.sort_indices()
+    weights.indptr, weights.indices = weights.indptr.astype(np.int32), weights.indices.astype(np.int32)
+    return weights
+
+
+def what_is_known(model: Answers, features: sp.csr_matrix) -> np.ndarray:
+    """p(t|attributes) / p(t) of users with features (n, A): (n, T) float32; 1 where nothing is known."""
+    assert model.described is not None
+    return np.asarray(np.maximum(1 + model.described[0].says(features), 0))
+
+
+def share_of_prior(model: Answers, n_events: np.ndarray) -> np.ndarray:
+    """prior / (n + prior) (n,) float32: what is not left to the history."""
+    assert model.attributes is not None
+    prior = model.attributes.prior
+    return np.asarray(prior / np.maximum(n_events + prior, 1e-30), dtype=np.float32)
+
+
+def steadied(model: Answers, lifts: np.ndarray, n_events: np.ndarray, features: sp.csr_matrix | None) -> np.ndarray:
+    """Lifts (n, T) of histories, drawn to what is known of the users, the more the fewer events they have."""
+    if features is None:
+        return lifts
+    share = share_of_prior(model, n_events)[:, None]
+    return np.asarray((1 - share) * lifts + share * what_is_known(model, features), dtype=np.float32)
+
+
+def placed(model: Answers, described: Described, features: sp.csr_matrix) -> np.ndarray:
+    """p(t|v) (n, T) of new users or items with features (n, A); p(t) where nothing is known."""
+    of_users = described.modality == model.user_modality
+    lifts = what_is_known(model, features) if of_users else np.maximum(described.says(features), 0)
+    return _distributions(lifts * model.state.prior, model.state.prior)
+
+
+def with_items(model: M, table: pl.DataFrame, weight: np.ndarray) -> M:
+    """A model with longer vocabulary and tables: see `Answers.with_items`."""
+    from hyperrec.growth import extended, grown
+
+    if model.described is None:
+        raise ModelError("with_items reads attributes: fit with TopicModel(attributes=hr.Attributes()).")
+    item, (users, items) = model.item_modality, model.described
+    if item not in table.columns:
+        raise DataError(f"with_items needs a column '{item}' with the new ids; the frame has {listed(table.columns)}.")
+    check_columns(table, [items], [item, "weight"], "with_items")
+    ids = table[item].unique(maintain_order=True).sort()
+    new, known = Vocabulary(item, ids), model.vocabularies[item]
+    if len(old := np.flatnonzero(known.encode(ids) >= 0)):
+        raise DataError(f"with_items: the model knows {item} {ids[int(old[0])]!r} already; give new items only.")
+    features = items.read(table, new.encode(table[item]), len(ids), weight)
+    longer = copy(model)
+    longer.vocabularies = {**model.vocabularies, item: extended(known, new)}
+    fit, assembly = grown(model, longer.vocabularies)
+    longer.state, longer.n_v, longer.n_vt, longer.layout = fit.state, fit.n_v, fit.n_vt, assembly.layout
+    longer.offsets, longer.sizes, longer.counts = assembly.offsets, assembly.sizes, assembly.counts
+    longer.histories, longer.seen = assembly.history, assembly.seen
+    longer.described = users, items.having(features=sp.vstack([items.features, features], format="csr"))
+    longer._forget_caches()
+    longer._place_unmet()
+    if (weights := model._item_weights) is not None:  # those to items without events are made anew
+        met = np.bincount(longer.seen.indices, minlength=longer.seen.shape[1]) > 0
+        weights = weights.copy()
+        weights.resize(longer.seen.shape[1], longer.seen.shape[1])
+        weights = sp.csr_matrix(weights @ sp.diags_array(met.astype(np.float32)))
+        weights.eliminate_zeros()
+        longer._item_weights = with_likeness(longer, weights)
+    return longer
+
+
+def packed(described: tuple[Described, Described] | None) -> tuple[dict[str, np.ndarray], list[Any] | None, list[pl.Series]]:
+    """What is saved of it: arrays, kinds for the config, ids of the attributes."""
+    if described is None:
+        return {}, None, []
+    arrays: dict[str, np.ndarray] = {}
+    for side, one in zip(("users", "items"), described, strict=True):
+        matrix = {f"features.{name}": getattr(one.features, name) for name in ("data", "indices", "indptr")}
+        arrays |= {f"{side}.{name}": value for name, value in {**matrix, "idf": one.idf, "vectors": one.vectors}.items()}
+    ids = [vocabulary.ids for one in described for vocabulary in one.vocabularies]
+    return arrays, [[one.modality, one.kinds, one.scale] for one in described], ids
+
+
+def unpacked(
+    told: list[Any] | None, arrays: Mapping[str, np.ndarray], ids: Callable[[int], pl.Series]
+) -> tuple[Described, Described] | None:
+    """What `packed` gave; ids(number) reads those of an attribute modality."""
+    if told is None:
+        return None
+    sides, number = [], 0
+    for side, (modality, kinds, scale) in zip(("users", "items"), told, strict=True):
+        vocabularies = [Vocabulary(kind, ids(number + i)) for i, (kind, _) in enumerate(kinds)]
+        number += len(kinds)
+        parts = tuple(arrays[f"{side}.features.{name}"] for name in ("data", "indices", "indptr"))
+        features = sp.csr_matrix(parts, shape=(len(parts[2]) - 1, len(arrays[f"{side}.idf"])))
+        pairs = [(kind, float(tau)) for kind, tau in kinds]
+        idf, vectors = (arrays[f"{side}.{name}"] for name in ("idf", "vectors"))
+        sides.append(Described(modality, pairs, vocabularies, idf, features, vectors, float(scale)))
+    return sides[0], sides[1]
+
+
+def _distributions(rows: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """Rows divided by their sums, float32; a row without anything becomes p(t)."""
+    rows = np.where(rows.sum(axis=1, keepdims=True) > 0, rows, prior)
+    return np.asarray(rows / rows.sum(axis=1, keepdims=True), dtype=np.float32)

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import naive
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import hyperrec as hr
+from hyperrec.attributes import LENGTH, Described
+
+GENRES, AGES = ["drama", "comedy", "horror"], ["young", "mid", "old"]
+
+
+def graph_of(n_users: int = 120, n_items: int = 60, n_cold: int = 9) -> hr.Hypergraph:
+    """Users of three tastes, whom their ages tell; the last items have a genre, a word and no events."""
+    rng = np.random.default_rng(0)
+    tastes = rng.dirichlet([0.2] * 3, size=n_users)
+    met = (n_items - n_cold) // 3
+    rows = [(f"u{u}", f"i{3 * rng.integers(met) + rng.choice(3, p=tastes[u])}") for u in range(n_users - 5) for _ in range(10)]
+    items = [f"i{i}" for i in range(n_items)]
+    return hr.Hypergraph.from_frames(
+        watched=pl.DataFrame(rows, schema=["user", "item"], orient="row").unique(maintain_order=True),
+        genre=pl.DataFrame({"item": items, "genre": GENRES * (n_items // 3)}),
+        word=pl.DataFrame({"item": items, "word": [f"w{i % 7}" for i in range(n_items)]}).with_columns(weight=pl.lit(2)),
+        age=pl.DataFrame({"user": [f"u{u}" for u in range(n_users)], "age": [AGES[int(t.argmax())] for t in tastes]}),
+    )
+
+
+KINDS = {
+    "neighbours": {},
+    "topics alone": {"neighbours": None},
+    "in order": {"context": hr.Recency(0.3), "neighbours": None},
+    "no likeness": {"attributes": hr.Attributes(likeness=0)},
+    "own vectors": {"context": None, "neighbours": None},
+}
+
+
+@pytest.fixture(scope="module")
+def graph() -> hr.Hypergraph:
+    return graph_of()
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def model(request: pytest.FixtureRequest, graph: hr.Hypergraph) -> hr.TopicModel:
+    return hr.TopicModel(4, n_passes=15, **{"attributes": hr.Attributes(), **KINDS[request.param]}).fit(graph)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_features_and_what_they_say_match_naive(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(0, 4, (8, 5)) * rng.integers(0, 2, (8, 5))
+    counts[0, 0] = 1
+    at = counts.nonzero()
+    frame = pl.DataFrame({"item": at[0], "word": at[1], "weight": counts[at].astype(float)})
+    others = pl.DataFrame({"item": np.arange(8), "word": np.full(8, 5)})
+    graph = hr.Hypergraph.from_frames(word=frame, tag=others.rename({"word": "tag"}))
+    items = Described.of("item", graph, {"word": 2.0, "tag": 1.0})
+    words = graph.vocabulary("word").ids.to_list()
+    whole = np.column_stack([counts[:, words], np.ones(8)])
+    features = naive.tf_idf(whole, np.array([2.0] * len(words) + [1.0]))
+    np.testing.assert_allclose(items.features.toarray(), features, rtol=1e-5, atol=1e-6)
+    rows, targets = np.arange(6), rng.random((6, 3))
+    known = (features[:6] != 0).any(axis=1)
+    found = items.learned(rows, targets, 0.5)
+    expected = naive.ridge(naive.unit(features[:6][known]), targets[known], 0.5)
+    np.testing.assert_allclose(found.vectors, expected, rtol=1e-3, atol=1e-5)
+    said = found.says(items.features[6:], LENGTH)
+    np.testing.assert_allclose(said, naive.unit(features[6:], LENGTH) @ expected, rtol=1e-3, atol=1e-4)
+    like = naive.likeness(features, rows, np.array([6, 7]), LENGTH)
+    np.testing.assert_allclose(items.likeness(items.features[6:], rows).toarray()[:6], like, rtol=1e-4, atol=1e-5)
+
+
+def test_items_without_events_are_ranked_by_their_attributes(model: hr.TopicModel) -> None:
+    cold = [f"i{i}" for i in range(51, 60)]
+    assert list(model.fitted_edges) == ["watched"]
+    listed = model.recommend(["u0", "u1", "u2"], k=9, among=cold)
+    assert listed.height == 27
+    for user in ("u0", "u1", "u2"):
+        seen = model.recommend([user], k=1)["item"][0]
+        best = listed.filter(pl.col("user") == user).sort("score", descending=True)["item"].head(3)
+        if user == "u0" and not (model.context and model.context.ordered):  # the taste is sharp, the last items are by chance
+            assert {int(item[1:]) % 3 for item in best} == {int(seen[1:]) % 3}
+
+
+def test_one_list_of_both_kinds_is_calibrated(graph: hr.Hypergraph) -> None:
+    model = hr.TopicModel(4, n_passes=15, neighbours=None, attributes=hr.Attributes()).fit(graph)
+    scores = model.recommend(k=60, filter_seen=False)
+    cold = scores["item"].str.slice(1).cast(pl.Int64) >= 51
+    ratio = scores.filter(cold)["score"].mean() / scores.filter(~cold)["score"].mean()  # type: ignore[operator]
+    assert 0.5 < ratio < 2
+
+
+def test_explanations_sum_to_scores(model: hr.TopicModel) -> None:
+    longer = model.with_items(pl.DataFrame({"item": ["new"], "genre": ["horror"]}))
+    for user in ("u0", "u119"):  # the last one has no history
+        for item in ("i0", "i59", "new"):
+            score = longer.recommend([user], among=[item], filter_seen=False)["score"][0]
+            told = longer.explain(user, item)
+            np.testing.assert_allclose(told.score, score, rtol=1e-3, atol=1e-7)
+            np.testing.assert_allclose(told.topics["contribution"].sum(), score, rtol=1e-3, atol=1e-7)
+            if model.expressed or user == "u0":
+                np.testing.assert_allclose(told.history["contribution"].sum(), score, rtol=1e-3, atol=1e-7)
+
+
+def test_explanation_names_what_is_known_of_a_user(graph: hr.Hypergraph) -> None:
+    model = hr.TopicModel(4, n_passes=15, attributes=hr.Attributes()).fit(graph)
+    age = graph.edges["age"].frame.filter(pl.col("user") == graph.vocabulary("user").rows(["u119"])[0])["age"][0]
+    assert f"because of age {graph.vocabulary('age').ids[age]} (100 %)" in str(model.explain("u119", "i0"))
+
+
+def test_users_are_drawn_to_what_is_known_of_them(graph: hr.Hypergraph) -> None:
+    model = hr.TopicModel(4, n_passes=15, neighbours=None, attributes=hr.Attributes(prior=3.0)).fit(graph)
+    assert model.described is not None
+    users = model.described[0]
+    row = graph.vocabulary("user").rows(["u0"])
+    n = np.diff(model.histories.indptr)[row][0]
+    known = np.maximum(1 + naive.unit(users.features[row].toarray()) @ users.vectors, 0)
+    history = model.histories.take(row)
+    mean = np.average(model.state.lift[history.vertices], axis=0, weights=history.weight)
+    np.testing.assert_allclose(model._user_lifts(row), (n * mean + 3 * known) / (n + 3), rtol=1e-4)
+
+
+def test_hot_warm_and_cold_users_in_one_call(model: hr.TopicModel) -> None:
+    histories = pl.DataFrame(
+        {"user": ["warm", "warm", "cold", "nobody"], "item": ["i0", "i3", None, None], "age": ["old", None, "old", None]}
+    )
+    found = model.recommend(["u0", "u119"], histories=histories, k=5)
+    assert found["user"].unique(maintain_order=True).to_list() == ["u0", "u119", "warm", "cold", "nobody"]
+    for user, alone in (("u0", model.recommend(["u0"], k=5)), ("cold", model.recommend(histories=histories[2:3], k=5))):
+        together = found.filter(pl.col("user") == user)["score"]
+        np.testing.assert_allclose(together, alone["score"], rtol=1e-4, atol=1e-7)
+    assert not {"i0", "i3"} & {*found.filter(pl.col("user") == "warm")["item"]}
+    listed = model.recommend(histories=histories.drop("item"), k=5)
+    assert set(listed["user"]) == {"warm", "cold", "nobody"}
+    new = model.recommend(["u0"], histories=pl.DataFrame({"user": [7], "item": ["i0"]}), k=1)
+    assert new["user"].to_list() == ["u0", "7"]
+
+
+def test_of_whom_nothing_is_known_gets_what_is_popular(graph: hr.Hypergraph) -> None:
+    model = hr.TopicModel(4, n_passes=15, neighbours=None, attributes=hr.Attributes(likeness=0)).fit(graph)
+    listed = model.recommend(histories=pl.DataFrame({"user": ["nobody"], "age": [None]}, schema_overrides={"age": pl.String}), k=5)
+    counts = np.bincount(model.seen.indices, minlength=60)
+    popular = counts[model.vocabularies["item"].rows(listed["item"])]
+    assert popular.min() >= np.sort(counts)[-8]
+
+
+def test_a_new_item_is_as_one_that_was_there_without_events(model: hr.TopicModel) -> None:
+    frame = pl.DataFrame({"item": ["new", "new"], "genre": ["drama", None], "word": [None, "w0"], "weight": [1, 1]})
+    before = model.recommend(["u0"], k=60, filter_seen=False)
+    longer = model.with_items(frame)
+    after = longer.recommend(["u0"], k=61, filter_seen=False)
+    both = before.join(after, on="item")
+    assert after["item"].n_unique() == 61
+    assert both.height == 60
+    np.testing.assert_allclose(both["score"], both["score_right"], rtol=1e-3, atol=1e-7)  # the pseudo-counts are shared by one more
+    assert model.recommend(["u0"], k=60, filter_seen=False).equals(before)  # this model stays as it is
+    twin = longer.with_items(frame.with_columns(item=pl.lit("twin"))).recommend(["u1"], among=["new", "twin"])["score"]
+    np.testing.assert_allclose(twin[0], twin[1], rtol=1e-5)
+    assert longer.similar("item", ["new"], k=3).height == 3
+    placed = model.fold_in("item", frame.drop("weight"))["embedding"].to_numpy()
+    np.testing.assert_allclose(placed.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(longer.embedding("item")[-1], placed[0], rtol=1e-3, atol=1e-5)
+
+
+def test_saved_and_loaded_gives_the_same_bits(model: hr.TopicModel, tmp_path: Path) -> None:
+    model.with_items(pl.DataFrame({"item": ["new"], "genre": ["horror"]})).save(tmp_path / "model")
+    again = hr.load(tmp_path / "model")
+    histories = pl.DataFrame({"user": ["warm", "cold"], "item": ["i0", None], "age": [None, "old"]})
+    longer = model.with_items(pl.DataFrame({"item": ["new"], "genre": ["horror"]}))
+    assert again.recommend(["u0"], histories=histories).equals(longer.recommend(["u0"], histories=histories))
+    assert again.with_items(pl.DataFrame({"item": ["two"], "word": ["w1"]})).recommend(["u0"], among=["two"]).height == 1
+    assert again.attributes == model.attributes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"prior": -1}, "Attributes: prior must be a number, 0 or more; got -1."),
+        ({"likeness": np.nan}, "Attributes: likeness must be a number, 0 or more; got nan."),
+        ({"regularization": 0}, "Attributes: regularization must be a number, above 0; got 0."),
+        ({"edges": ["genre"]}, "Attributes: edges must say edge type -> weight > 0, such as {'genre': 1.0}; got ['genre']."),
+    ],
+    ids=str,
+)
+def test_attributes_refuse(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(hr.ModelError) as caught:
+        hr.Attributes(**arguments)
+    assert str(caught.value) == message
+
+
+def test_messages(graph: hr.Hypergraph, tmp_path: Path) -> None:
+    def message(call: Any) -> str:
+        with pytest.raises(hr.HyperrecError) as caught:
+            call()
+        return str(caught.value)
+
+    known, plain = (hr.TopicModel(3, n_passes=2, attributes=one, edges={"watched": 1.0}) for one in (hr.Attributes(), None))
+    known.fit(graph)
+    plain.fit(graph)
+    frame = pl.DataFrame({"item": ["new"], "genre": ["horror"]})
+    wrong: Any = "age"
+    assert message(lambda: hr.TopicModel(3, attributes=wrong)) == "attributes must be hr.Attributes(...) or None; got 'age'."
+    assert message(lambda: hr.TopicModel(3, attributes=hr.Attributes(edges={"gener": 1.0})).fit(graph)) == (
+        "Attributes: 'gener' is no edge type between user or item and an attribute: there are genre, word, age. "
+        "Did you mean 'genre'?"
+    )
+    assert message(lambda: plain.with_items(frame)) == (
+        "with_items reads attributes: fit with TopicModel(attributes=hr.Attributes())."
+    )
+    assert message(lambda: known.with_items(frame.with_columns(item=pl.lit("i3")))) == (
+        "with_items: the model knows item 'i3' already; give new items only."
+    )
+    assert message(lambda: known.with_items(frame.drop("item"))) == (
+        "with_items needs a column 'item' with the new ids; the frame has genre."
+    )
+    assert message(lambda: known.with_items(frame.rename({"genre": "gener"}))) == (
+        "with_items: column 'gener' is unknown; expected some of item, weight, genre, word. Did you mean 'genre'?"
+    )
+    assert message(lambda: known.recommend(histories=pl.DataFrame({"user": ["a"], "agee": ["old"]}))) == (
+        "histories: column 'agee' is unknown; expected some of user, item, weight, time, age. Did you mean 'age'?"
+    )
+    assert message(lambda: known.partial_fit(graph)) == (
+        "partial_fit: what attributes say is learned from a whole graph: fit anew, or leave attributes= out."
+    )
+    assert message(lambda: known.fit(graph.store(tmp_path / "store", container="user"))) == (
+        "attributes= are read from a graph in memory: fit to a store without them."
+    )
