@@ -41,14 +41,16 @@ def _scale(model: Answers, items: Described, met: np.ndarray) -> float:
     """The factor by which items with events, read as though they had none, would be given as many events as they have."""
     assert model.attributes is not None
     met = met[np.diff(items.features.indptr)[met] > 0]
+    if not len(met):
+        return 1.0
     if len(met) > SAMPLE:
         met = np.sort(np.random.default_rng(0).choice(met, SAMPLE, replace=False))
     popularity = np.bincount(model.seen.indices, minlength=model.seen.shape[1]).astype(float)
     by_topics = model.seen.nnz * float(said_of(items, met) @ model.state.prior @ np.ones(len(met)))
     likeness = items.likeness(items.features[met], np.flatnonzero(popularity))
-    own = np.asarray(likeness[met, np.arange(len(met))]).ravel() @ popularity[met]
+    own = likeness[met].diagonal() @ popularity[met]
     by_likeness = model.attributes.likeness * float(popularity @ likeness @ np.ones(len(met)) - own)
-    return float(popularity[met].sum() / max(by_topics + by_likeness, 1e-30)) if len(met) else 1.0
+    return float(popularity[met].sum() / max(by_topics + by_likeness, 1e-30))
 
 
 def said_of(items: Described, rows: np.ndarray) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
+from hyperrec.attributes import Attributes
 from hyperrec.benchmark.search import ByRows, Candidate, Options, batches
 from hyperrec.benchmark.task import Task
 from hyperrec.model import TopicModel
@@ -34,28 +35,40 @@ class InContext:
 
 @dataclass(frozen=True)
 class OfTold:
-    """A model asked for users whom it knows by their attributes alone, or by what is told of them and nothing else."""
+    """A model asked for users by what is told of them and nothing else: some items, and attributes by edges of these kinds."""
 
     model: TopicModel
+    kinds: tuple[str, ...]
 
     def rank(self, task: Task, k: int) -> np.ndarray:
         told = task.told if task.told is not None else task.pairs[task.users]
         seen = task.seen if task.seen is not None else sp.csr_matrix(told.shape, dtype=np.float32)
-        silent = np.flatnonzero(np.diff(told.indptr) == 0)
+        histories = self._histories(task, told)
         ranked = np.full((len(task.users), k), -1)
+        silent = np.setdiff1d(np.arange(len(task.users)), histories["user"])
         ranked[silent] = self.model.recommend_rows(task.users[silent], k, seen[silent])[0]
-        items = self.model.vocabularies[task.item]
-        queries = np.repeat(np.arange(len(task.users)), np.diff(told.indptr))
-        histories = pl.DataFrame({"user": queries, "item": items.decode(told.indices)})
         # what is seen but not told has to be left out here
         more = k + int(np.diff(seen.indptr).max())
         found = self.model.recommend(histories=histories, k=min(more, task.n_items))
-        asked, rows = found["user"].to_numpy(), items.encode(found["item"])
+        asked, rows = found["user"].to_numpy(), self.model.vocabularies[task.item].encode(found["item"])
         new = ~np.asarray(seen[asked, rows]).ravel().astype(bool)
         asked, rows = asked[new], rows[new]
         place = np.arange(len(asked)) - np.searchsorted(asked, asked)
         ranked[asked[place < k], place[place < k]] = rows[place < k]
         return ranked
+
+    def _histories(self, task: Task, told: sp.csr_matrix) -> pl.DataFrame:
+        """A row for each item that is told, and for each attribute; users are numbered as the queries are."""
+        queries = np.arange(len(task.users))
+        items = self.model.vocabularies[task.item].decode(told.indices)
+        parts = [pl.DataFrame({"user": np.repeat(queries, np.diff(told.indptr)), "item": items})]
+        asked = pl.DataFrame({"user": queries, "id": task.train.vocabulary(task.user).decode(task.users)})
+        for kind in self.kinds:
+            table = task.train.table(kind)
+            attribute = next(one for one in task.train.edge_table(kind).modalities if one != task.user)
+            known = asked.join(table.select(id=task.user, **{attribute: attribute}), on="id", maintain_order="left")
+            parts.append(known.select("user", attribute))
+        return pl.concat(parts, how="diagonal_relaxed").sort("user", maintain_order=True)
 
 
 def _draw_neighbours(rng: np.random.Generator) -> dict[str, Any]:
@@ -99,21 +112,24 @@ def draw_context(rng: np.random.Generator, task: Task) -> dict[str, Any]:
 
 
 def draw_cold_items(rng: np.random.Generator, task: Task, *, kinds: tuple[str, ...]) -> dict[str, Any]:
-    """The weights of the attributes of items are drawn under the names of their edge types."""
+    """The weights of the attributes of items are drawn under the names of their edge types; that of the first is 1."""
     return {
-        "n_topics": min(int(rng.choice([100, 200, 400])), task.n_items),
-        "n_passes": int(rng.integers(15, 61)),
+        "n_topics": min(int(rng.choice([200, 400, 800])), task.n_items),
+        "n_passes": int(rng.integers(20, 61)),
         "length_damping": round(float(rng.uniform(0, 0.5)), 3),
-        **{kind: float(f"{10 ** rng.uniform(-2, 0):.3g}") for kind in kinds},
+        **{kind: float(f"{10 ** rng.uniform(-0.7, 0.7):.3g}") for kind in kinds[1:]},
+        "ridge": float(f"{10 ** rng.uniform(-0.5, 1.5):.3g}"),
+        "likeness": float(f"{10 ** rng.uniform(-2.5, -0.5):.3g}"),
     }
 
 
 def draw_people(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     return {
-        "n_topics": min(int(rng.choice([20, 50, 100, 200, 400])), task.n_items),
+        "n_topics": min(int(rng.choice([50, 100, 200, 400])), task.n_items),
         "n_passes": int(rng.integers(15, 61)),
         "length_damping": round(float(rng.uniform(0, 0.5)), 3),
-        "tau": float(f"{10 ** rng.uniform(-2, 0.5):.3g}"),
+        "ridge": float(f"{10 ** rng.uniform(0, 3):.3g}"),
+        "prior": float(f"{10 ** rng.uniform(0, 2):.3g}"),
     }
 
 
@@ -165,11 +181,12 @@ def fit_with(task: Task, options: Options, *, kinds: tuple[str, ...]) -> InConte
     return InContext(_fitted(task, edges, rest))
 
 
-def _fitted(task: Task, edges: dict[str, float], options: Options) -> TopicModel:
+def _fitted(task: Task, edges: dict[str, float], options: Options, attributes: Attributes | None = None) -> TopicModel:
     rest = dict(options)
     drawn = {name: rest.pop(name) for name in ("regularization", "share", "kept", "gamma") if name in rest}
     neighbours = Neighbours(**drawn)
-    model = TopicModel(container=task.user, edges=edges, neighbours=neighbours, **rest).fit(task.train, progress=False)
+    model = TopicModel(container=task.user, edges=edges, neighbours=neighbours, attributes=attributes, **rest)
+    model.fit(task.train, progress=False)
     assert model.item_weights is not None  # fitted now: their time is the fit's
     return model
 
@@ -181,8 +198,16 @@ NEXT = Candidate("hyperrec", fit_next, draw_next)
 def fit_people(task: Task, options: Options, *, kinds: tuple[str, ...]) -> OfTold:
     """kinds: the edge types that describe users."""
     rest = dict(options)
-    edges = {task.edge_type: 1.0, **dict.fromkeys(kinds, rest.pop("tau"))}
-    return OfTold(_fitted(task, edges, rest))
+    known = Attributes(edges=dict.fromkeys(kinds, 1.0), regularization=rest.pop("ridge"), prior=rest.pop("prior"))
+    return OfTold(_fitted(task, {task.edge_type: 1.0}, rest, known), kinds)
+
+
+def fit_unseen(task: Task, options: Options, *, kinds: tuple[str, ...]) -> InContext:
+    """kinds: the edge types that describe items."""
+    rest = dict(options)
+    weights = {kind: rest.pop(kind, 1.0) for kind in kinds}
+    known = Attributes(edges=weights, regularization=rest.pop("ridge"), likeness=rest.pop("likeness"))
+    return InContext(_fitted(task, {task.edge_type: 1.0}, rest, known))
 
 
 def of_people(*kinds: str) -> Candidate:
@@ -192,7 +217,7 @@ def of_people(*kinds: str) -> Candidate:
 
 def of_attributes(*kinds: str) -> Candidate:
     """Cold items by these edge types."""
-    return Candidate("hyperrec", partial(fit_with, kinds=kinds), partial(draw_cold_items, kinds=kinds))
+    return Candidate("hyperrec", partial(fit_unseen, kinds=kinds), partial(draw_cold_items, kinds=kinds))
 
 
 def with_and_without(*kinds: str, said: str) -> tuple[Candidate, Candidate]:
