@@ -82,10 +82,11 @@ def expected_from(model: Answers, history: History, seen: sp.csr_matrix) -> sp.c
 
 
 def amounts(model: Answers, expected: sp.csr_matrix) -> np.ndarray:
-    """N (D,) float32 of users: how many items are expected."""
+    """N (D,) float32 of users: how many items are expected, with the `prior` of attributes."""
     if in_order(model.context):
         return np.ones(expected.shape[0], np.float32)
-    return np.asarray(np.maximum(np.diff(expected.indptr), 1), np.float32)
+    prior = model.attributes.prior if model.attributes is not None else 0
+    return np.asarray(np.maximum(np.diff(expected.indptr) + prior, 1), np.float32)
 
 
 def weights_between(model: Answers) -> sp.csr_matrix:

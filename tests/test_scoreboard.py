@@ -232,17 +232,18 @@ def test_too_short_histories_of_cold_users_are_told() -> None:
 def test_lists_of_told_users_are_those_of_recommend() -> None:
     task, _ = cold_users(world("complete-journey"))
     candidate = next(one for one in SITUATIONS if one.name == "cold-users-complete-journey").candidates[0]
-    ranker = candidate.fit(task, {"n_topics": 5, "n_passes": 8, "length_damping": 0.2, "tau": 0.5})
+    ranker = candidate.fit(task, {"n_topics": 5, "n_passes": 8, "length_damping": 0.2, "ridge": 3.0, "prior": 10.0})
     ranked = ranker.rank(task, 6)
-    model, products = ranker.model, task.train.vocabulary("product")
+    model, products, households = ranker.model, task.train.vocabulary("product"), task.train.vocabulary("household")
     for query in (0, len(task.users) // 2, len(task.users) - 1):
         told, seen = products.decode(task.told[query].indices), products.decode(task.seen[query].indices)
+        household = households.ids[int(task.users[query])]
+        parts = [pl.DataFrame({"user": ["new"] * len(told), "item": told})]
+        for kind in ranker.kinds:
+            known = task.train.table(kind).filter(household=household)
+            parts.append(known.select(pl.lit("new").alias("user"), kind))
+        wanted = model.recommend(histories=pl.concat(parts, how="diagonal_relaxed"), k=6, exclude=seen)
         rows = ranked[query][ranked[query] >= 0]
-        if len(told):
-            history = pl.DataFrame({"user": ["new"] * len(told), "item": told})
-            wanted = model.recommend(histories=history, k=6, exclude=seen)
-        else:
-            wanted = model.recommend([task.train.vocabulary("household").ids[int(task.users[query])]], k=6, exclude=seen)
         assert products.decode(rows).to_list() == wanted["item"].to_list()
 
 

@@ -129,7 +129,8 @@ def draw_people(rng: np.random.Generator, task: Task) -> dict[str, Any]:
         "n_passes": int(rng.integers(15, 61)),
         "length_damping": round(float(rng.uniform(0, 0.5)), 3),
         "ridge": float(f"{10 ** rng.uniform(0, 3):.3g}"),
-        "prior": float(f"{10 ** rng.uniform(0, 2):.3g}"),
+        "prior": float(f"{10 ** rng.uniform(0.5, 2.5):.3g}"),
+        **_draw_neighbours(rng),
     }
 
 
