@@ -231,3 +231,15 @@ def test_messages(graph: hr.Hypergraph, tmp_path: Path) -> None:
     assert message(lambda: known.fit(graph.store(tmp_path / "store", container="user"))) == (
         "attributes= are read from a graph in memory: fit to a store without them."
     )
+
+
+@pytest.mark.parametrize("kind", ["age", "genre"])
+def test_attributes_of_one_side_alone_are_enough(graph: hr.Hypergraph, kind: str) -> None:
+    model = hr.TopicModel(4, n_passes=15, attributes=hr.Attributes()).fit(graph.select("watched", kind))
+    if kind == "age":
+        new = pl.DataFrame({"user": ["x"], "item": [None], "age": ["young"]}, schema_overrides={"item": pl.String})
+        items = model.recommend(histories=new, k=5)["item"]
+        assert (items.str.slice(1).cast(pl.Int32) % 3 == 0).sum() >= 4  # dramas, which the young like
+    else:
+        drama = model.with_items(pl.DataFrame({"item": ["premiere"], "genre": ["drama"]})).similar("item", ["premiere"], k=5)
+        assert (drama["neighbour"].str.slice(1).cast(pl.Int32) % 3 == 0).all()
