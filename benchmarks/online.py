@@ -60,7 +60,7 @@ def main() -> None:
 
 def fitted(train: hr.Hypergraph, options: dict[str, Any], n_passes: int) -> tuple[hr.TopicModel, float, float]:
     """A model, and the wall and CPU seconds of its fit."""
-    model = hr.TopicModel(N_TOPICS, edges={EDGE: 1.0}, n_passes=n_passes, **options)
+    model = hr.TopicModel(N_TOPICS, edges={EDGE: 1.0}, n_passes=n_passes, neighbours=None, **options)
     wall, cpu = time.perf_counter(), time.process_time()
     model.fit(train, progress=False)
     return model, time.perf_counter() - wall, time.process_time() - cpu

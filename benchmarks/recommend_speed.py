@@ -35,10 +35,16 @@ def main() -> None:
     users = np.arange(pairs.shape[0])
     rows = []
     for size in (64, 128, 256):
-        model = hr.TopicModel(size, edges={"rated": 1.0}, n_passes=3, seed=args.seed).fit(graph, progress=False)
+        alone, model = (
+            hr.TopicModel(size, edges={"rated": 1.0}, n_passes=3, seed=args.seed, neighbours=one).fit(graph, progress=False)
+            for one in (None, hr.Neighbours())
+        )
         with threadpool_limits(1, "blas"):
             als = AlternatingLeastSquares(factors=size, iterations=2, random_state=args.seed)
             als.fit(pairs, show_progress=False)
+
+        def topics(model: hr.TopicModel = alone) -> None:
+            model.recommend(k=K)
 
         def ours(model: hr.TopicModel = model) -> None:
             model.recommend(k=K)
@@ -50,15 +56,16 @@ def main() -> None:
         turns = []
         for turn in range(args.repeats + 1):
             times = []
-            for run in (ours, theirs):
+            for run in (topics, ours, theirs):
                 start = time.perf_counter()
                 run()
                 times.append(time.perf_counter() - start)
             if turn:  # the first one loads and compiles
                 turns.append(times)
-        mine, his = (statistics.median(column) for column in zip(*turns, strict=True))
-        rows.append((size, f"{mine:.3f}", f"{his:.3f}", f"{statistics.median(b / a for a, b in turns):.1f}"))
-    header = ("T", "hyperrec, s", "implicit, s", "implicit / hyperrec")
+        medians = [f"{statistics.median(column):.3f}" for column in zip(*turns, strict=True)]
+        ratios = [f"{statistics.median(turn[2] / turn[one] for turn in turns):.1f}" for one in (0, 1)]
+        rows.append((size, *medians, *ratios))
+    header = ("T", "topics alone, s", "hyperrec, s", "implicit, s", "implicit / topics alone", "implicit / hyperrec")
     note = (
         f"{machine()}, {os.cpu_count()} cores, implicit {version('implicit')}; all {len(users):,} users, k = {K}, "
         f"seen films left out, medians of {args.repeats} turns."
