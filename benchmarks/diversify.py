@@ -13,11 +13,10 @@ from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
-from quality import MIN_ITEM_EDGES
 from report import machine, write
 
 import hyperrec as hr
-from hyperrec.benchmark import frequent
+from hyperrec.benchmark import MIN_ITEM_EDGES, frequent
 from hyperrec.diversity import dcg, list_diversity
 
 N_TOPICS, K = 400, 10
