@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Lock
 from typing import Any, Self
 
 import numpy as np
@@ -32,6 +33,7 @@ from hyperrec.topics.state import Layout, State, phi_of
 from hyperrec.vocabulary import Vocabulary
 
 SILENT = 1e-3  # of its share, which a topic must have of a modality to be told
+FITTING = Lock()  # of weights between items: not every thread pool may be entered twice
 TAKEN = 2**16  # histories that are read at once
 UNSEEN_ITEM = 0.1  # pseudo-count that lets an item without events be ranked by its attributes
 
@@ -104,9 +106,10 @@ class Answers:
     def item_weights(self) -> sp.csr_matrix | None:
         """Weights between items (I, I) CSR float32, of `neighbours`, and of `attributes` to items without events; None where there
         are none. Row j: what having item j adds to the score of each item. They are fitted when a list, or `save`, first asks for
-        them: who reads topics alone does not wait."""
-        if self._item_weights is None:
-            self._item_weights = with_likeness(self._fitted(), weights_between(self) if self.neighbours else None)
+        them: who reads topics alone does not wait. Servers may ask from several threads: one of them fits, the others wait."""
+        with FITTING:
+            if self._item_weights is None:
+                self._item_weights = with_likeness(self._fitted(), weights_between(self) if self.neighbours else None)
         return self._item_weights
 
     # --------------------------------------------------------------------------------------------- embeddings
@@ -179,7 +182,7 @@ class Answers:
             `attributes`, also columns of what is known of the users; a null cell says nothing, and items may be missing.
         given : modality -> id, the context to recommend in, such as {"hour": 18}.
         filter_seen : leave out the items of the user's history; if not, and users come back to items in the log, her own events
-            count, by how long ago they were and in how many of the contexts given (`hyperrec.memory`).
+            count, by how long ago they were and, when all contexts of the log are given, in how many of them (`hyperrec.memory`).
         among, exclude : ids of items to choose from, or to leave out.
         diversify : the share of a list's DCG, as the model's scores promise it, that may be given up at most for items of other
             topics: .05 keeps 95 % of it or more. Among the 5 k best candidates, by `hyperrec.diversity.diversify`.

@@ -170,7 +170,8 @@ class Described:
             )
             at = total["owner"].to_numpy(), total["place"].to_numpy()
             parts.append(sp.csr_matrix((total["weight"].to_numpy(), at), shape=(n, len(vocabulary)), dtype=np.float32))
-        return self._weighed(sp.hstack(parts, format="csr", dtype=np.float32))
+        counts = sp.hstack(parts, format="csr", dtype=np.float32) if parts else sp.csr_matrix((n, 0), dtype=np.float32)
+        return self._weighed(counts)
 
     def names(self, features: sp.csr_matrix) -> str:
         """The attributes of one vertex, as a sentence tells them."""

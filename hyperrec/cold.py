@@ -30,9 +30,10 @@ def describe(model: Answers, graph: Hypergraph, edges: Mapping[str, float]) -> t
     regularization = model.attributes.regularization
     users, items = (Described.of(one, graph, edges) for one in (model.user_modality, model.item_modality))
     met = np.flatnonzero(np.diff(model.seen.tocsc().indptr))
-    active = np.flatnonzero(np.diff(model.histories.indptr))
+    own = model._has_rows(model.user_modality)  # vectors that are not read from histories
+    active = np.flatnonzero(np.diff(model.seen.indptr if own else model.histories.indptr))
     known = active[np.diff(users.features.indptr)[active] > 0]
-    lifts = model._history_lifts(model.histories.take(known))
+    lifts = model._user_lifts(known) if own else model._history_lifts(model.histories.take(known))
     items = items.learned(met, model._item_vectors[met], regularization)
     return users.learned(known, lifts - 1, regularization), items.having(scale=_scale(model, items, met))
 

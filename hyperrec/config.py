@@ -27,7 +27,7 @@ def as_json(options: Mapping[str, Any]) -> dict[str, Any]:
         plain["regularizers"] = [regularizers.as_json(one) for one in plain["regularizers"]]
     for name in ("online", "neighbours", "attributes"):
         if plain.get(name):
-            plain[name] = dict(vars(plain[name]))
+            plain[name] = {key: one.item() if isinstance(one, np.generic) else one for key, one in vars(plain[name]).items()}
     return plain
 
 

@@ -34,7 +34,8 @@ def grown(model: Answers, vocabularies: Mapping[str, Vocabulary]) -> tuple[em.Fi
     embedding = np.tile(model.state.prior, (n_rows, 1))
     embedding[row] = model.state.embedding
     phi_weight = None if model.layout.phi_weight is None else spread(model.layout.phi_weight)
-    layout = Layout(tuple(sizes.values()), spread(model.layout.mass), phi_weight, model.layout.exponents)
+    mass = spread(model.layout.mass)
+    layout = Layout(tuple(sizes.values()), mass, phi_weight, model.layout.exponents, model.layout.gradient)
     weight = None if model.state.weight is None else spread(model.state.weight)
     state = make_state(embedding, model.state.prior.astype(np.float64), layout, model.state.shares, weight)
     n_vt = None if model.n_vt is None else spread(model.n_vt)

@@ -13,6 +13,7 @@ from hyperrec.topics.kernels.memory import count_classes, own_shares
 
 LAGS = 8  # 1 time ago, 2 to 3, 4 to 7, ..., 128 or more
 TARGETS = 100_000  # events that the weights are learned from
+READ = 3e8  # events that are read for it: fewer targets where some user has very many
 PASSES = 200
 
 
@@ -51,7 +52,7 @@ class Memory:
     ) -> tuple[sp.csr_matrix, np.ndarray]:
         """(n, I) CSR: what the events of users (n,) say of items, and what is left for their topics (n,).
 
-        given : modality -> rows (n,) of the contexts; matches of some of them count as if they were all.
+        given : modality -> rows (n,) of the contexts; read where all of them are given.
         """
         lengths = np.diff(self.indptr)[users]
         starts = np.append(0, np.cumsum(lengths)).astype(np.int64)
@@ -84,13 +85,14 @@ def memory_of(
     known : the memory of the events before, which go on.
     """
     joining = [name for name in edges if {user, item} <= set(graph.edges[name].modalities) and user != item]
+    n_users, n_items = len(graph.vocabulary(user)), len(graph.vocabulary(item))
     if not joining:
-        return known
+        return _longer(known, n_users)
     arrays = graph.to_arrays(max(joining, key=lambda name: len(graph.edges[name].modalities)))
     columns = list(arrays.modalities)
     contexts = tuple(dict.fromkeys(m for m in columns if m not in (user, item)))
     if known is not None and (known.contexts != contexts or bool(len(known.time)) != (arrays.time is not None)):
-        return known
+        return _longer(known, n_users)
     owners, items = arrays.vertices[:, columns.index(user)], arrays.vertices[:, columns.index(item)]
     places = arrays.vertices[:, [columns.index(m) for m in contexts]]
     time = arrays.time
@@ -101,11 +103,17 @@ def memory_of(
     pairs = owners.astype(np.int64) * (int(items.max(initial=0)) + 1) + items
     if len(np.unique(pairs)) == len(pairs):
         return None
-    n_users, n_items = len(graph.vocabulary(user)), len(graph.vocabulary(item))
     memory = replace(_sorted(owners, items, places, time, n_users), contexts=contexts)
     share_of = np.bincount(items, minlength=n_items) / len(items)
     weights, plain = (_learned(memory, one, share_of) for one in (memory.places, memory.places[:, :0]))
     return replace(memory, weights=weights, plain=plain)
+
+
+def _longer(known: Memory | None, n_users: int) -> Memory | None:
+    """With new users, who have no events in it."""
+    if known is None:
+        return None
+    return replace(known, indptr=np.append(known.indptr, np.full(n_users + 1 - len(known.indptr), known.indptr[-1])))
 
 
 def _sorted(owners: np.ndarray, items: np.ndarray, places: np.ndarray, time: np.ndarray | None, n_users: int) -> Memory:
@@ -127,7 +135,9 @@ def _learned(memory: Memory, places: np.ndarray, share_of: np.ndarray) -> np.nda
     """The weights of the classes and of p(i), the largest 1, from events that have others beside them or before."""
     n_classes = memory.n_lags * (places.shape[1] + 1)
     owners = np.repeat(np.arange(len(memory.indptr) - 1), np.diff(memory.indptr))
-    targets = np.unique(np.linspace(0, len(owners) - 1, min(TARGETS, len(owners))).astype(np.int64))
+    beside = float(np.sum(np.diff(memory.indptr).astype(float) ** 2)) / max(len(owners), 1)  # events of the user of an event
+    n_targets = min(TARGETS, len(owners), max(int(READ / max(beside, 1.0)), 1))
+    targets = np.unique(np.linspace(0, len(owners) - 1, n_targets).astype(np.int64))
     hits, counts = np.zeros((2, len(targets), n_classes), np.float32)
     places = np.ascontiguousarray(places)
     count_classes(memory.indptr, memory.items, places, memory.ago, owners, targets, memory.n_lags, hits, counts)

@@ -293,6 +293,7 @@ class TopicModel(Answers):
         self.emptied = {m: int((rows & (fit.n_v[self._rows(m)] > 0)).sum()) for m, rows in put_at_prior.items()}
         self._forget_caches()
         if isinstance(graph, Hypergraph):
+            # after a store there is no memory to go on with
             present = {name: tau for name, tau in self.fitted_edges.items() if name in graph.edges}
             self.memory = memory_of(graph, present, self.user_modality, self.item_modality, self.memory)
         self.described = None

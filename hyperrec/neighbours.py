@@ -124,7 +124,9 @@ def _solved(
     gram[np.diag_indices(n)] += regularization
     found: list[sp.csc_matrix] = []
     with threadpool_limits(1, "blas"):  # sums are cut by the number of threads
-        factor, _ = lapack.spotrf(gram.T, lower=True, overwrite_a=True, clean=False)
+        factor, failed = lapack.spotrf(gram.T, lower=True, overwrite_a=True, clean=False)
+        if failed or not np.isfinite(np.diag(factor)).all():
+            raise ModelError(f"Neighbours: regularization={options.regularization:g} is too small for this log: take a larger one.")
         inverse, _ = lapack.spotri(factor, lower=True, overwrite_c=True)
         inverse = np.tril(inverse) + np.tril(inverse, -1).T
         topics = options.share * (inverse @ profile.astype(np.float32))

@@ -243,3 +243,37 @@ def test_attributes_of_one_side_alone_are_enough(graph: hr.Hypergraph, kind: str
     else:
         drama = model.with_items(pl.DataFrame({"item": ["premiere"], "genre": ["drama"]})).similar("item", ["premiere"], k=5)
         assert (drama["neighbour"].str.slice(1).cast(pl.Int32) % 3 == 0).all()
+
+
+def test_what_is_known_of_one_side_alone() -> None:
+    rng = np.random.default_rng(0)
+    seen = pl.DataFrame({"user": rng.integers(40, size=400), "item": rng.integers(20, size=400)}).unique(maintain_order=True)
+    genre = pl.DataFrame({"item": range(25), "genre": [f"g{i % 3}" for i in range(25)]})
+    model = hr.TopicModel(3, attributes=hr.Attributes(), n_passes=3).fit({"seen": seen, "genre": genre})
+    assert model.recommend(histories=pl.DataFrame({"user": ["a"], "item": [1]}), k=3).height == 3
+    age = pl.DataFrame({"user": range(40), "age": [f"a{u % 2}" for u in range(40)]})
+    model = hr.TopicModel(3, attributes=hr.Attributes(), n_passes=3).fit({"seen": seen, "age": age})
+    assert model.with_items(pl.DataFrame({"item": [100]})).recommend([3], k=30).height > 0
+
+
+def test_users_with_vectors_of_their_own_are_known_by_attributes_too() -> None:
+    rows = [(user, 2 * item + user % 2) for user in range(60) for item in range(8)]
+    seen = pl.DataFrame(rows, schema=["user", "item"], orient="row")
+    age = pl.DataFrame({"user": range(60), "age": ["young" if u % 2 else "old" for u in range(60)]})
+    model = hr.TopicModel(2, context=None, attributes=hr.Attributes(), n_passes=20, seed=1).fit({"seen": seen, "age": age})
+    new = pl.DataFrame({"user": ["a", "b"], "item": [None, None], "age": ["old", "young"]}, schema_overrides={"item": pl.Int64})
+    found = model.recommend(histories=new, k=4)
+    assert {item % 2 for item in found.filter(user="a")["item"]} == {0}
+    assert {item % 2 for item in found.filter(user="b")["item"]} == {1}
+
+
+def test_new_items_change_no_topic_of_an_exact_fold_in() -> None:
+    rng = np.random.default_rng(0)
+    seen = pl.DataFrame({"user": rng.integers(40, size=400), "item": rng.integers(20, size=400)}).unique(maintain_order=True)
+    genre = pl.DataFrame({"item": range(20), "genre": [f"g{i % 3}" for i in range(20)]})
+    options: dict[str, Any] = {"context": hr.FoldIn(exact=True), "attributes": hr.Attributes(), "n_passes": 3}
+    model = hr.TopicModel(3, **options).fit({"seen": seen, "genre": genre})
+    longer = model.with_items(pl.DataFrame({"item": [100], "genre": ["g1"]}))
+    assert longer.layout.gradient
+    known = longer.vocabularies["item"].rows(model.vocabularies["item"].ids)
+    np.testing.assert_allclose(longer.phi("item")[known], model.phi("item"), rtol=1e-4, atol=1e-6)

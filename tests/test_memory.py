@@ -156,3 +156,22 @@ def test_memory_goes_on(tmp_path: Path) -> None:
     assert again.memory is not None
     assert len(again.memory.items) == len(frame) + 30
     assert again.recommend(**asked)["item"][0] == 99
+
+
+def test_new_users_without_times_have_no_events_in_memory() -> None:
+    frame = used(timed=True)
+    model = hr.TopicModel(3, n_passes=3).fit({"bought": frame.select("user", "item").unique(), "used": frame})
+    model.partial_fit({"bought": pl.DataFrame({"user": [999], "item": [3]})})
+    assert model.recommend([999], k=3, filter_seen=False).height == 3
+    assert model.memory is not None
+    assert len(model.memory.indptr) == len(model.vocabularies["user"]) + 1
+
+
+def test_very_long_histories_are_read_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = fit(used()).memory
+    monkeypatch.setattr("hyperrec.memory.READ", 20_000)
+    part = fit(used()).memory
+    assert whole is not None
+    assert part is not None
+    assert not np.array_equal(whole.weights, part.weights)
+    assert part.weights[1:-1].max() > 5 * part.weights[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -223,3 +224,27 @@ def test_refuses(options: dict[str, Any], message: str) -> None:
         hr.Neighbours(**options)
     with pytest.raises(hr.ModelError, match=re.escape("neighbours must be hr.Neighbours(...) or None; got 500.")):
         hr.TopicModel(neighbours=500)  # type: ignore[arg-type]
+
+
+def test_numbers_of_numpy_are_saved(tmp_path: Path) -> None:
+    options = hr.Neighbours(kept=np.int64(5), regularization=np.float32(7))  # type: ignore[arg-type]
+    model = hr.TopicModel(3, n_passes=2, neighbours=options).fit(watched())
+    assert hr.load(model.save(tmp_path / "model")).neighbours == hr.Neighbours(kept=5, regularization=7.0)
+
+
+def test_weights_that_cannot_be_solved_are_told() -> None:
+    rows = [(user, item) for user in range(3000) for item in ("a", "b", f"c{user % 7}")]
+    frame = pl.DataFrame(rows, schema=["user", "item"], orient="row")
+    model = hr.TopicModel(2, n_passes=2, neighbours=hr.Neighbours(regularization=1e-4)).fit(frame)
+    with pytest.raises(hr.ModelError, match=r"Neighbours: regularization=0.0001 is too small for this log: take a larger one\."):
+        model.recommend(3)
+
+
+def test_threads_that_ask_first_fit_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr("hyperrec.answers.weights_between", lambda model: (asked.append(model), weights_between(model))[1])
+    model = hr.TopicModel(3, n_passes=2).fit(watched())
+    with ThreadPoolExecutor(4) as pool:
+        lists = list(pool.map(lambda user: model.recommend(user, k=5), [3] * 8))
+    assert len(asked) == 1
+    assert all(one.equals(lists[0]) for one in lists)
