@@ -395,7 +395,7 @@ def test_regularizers_may_be_set_before_going_on_and_taken_away(films: hr.Hyperg
 @pytest.mark.parametrize("form", FORMS)
 def test_going_on_starts_where_the_fit_ended(form: str, films: hr.Hypergraph) -> None:
     model = fitted(films, form)
-    state = grown(model, films)[0].state
+    state = grown(model, films.vocabularies)[0].state
     for name in ("embedding", "lift", "weight"):
         np.testing.assert_allclose(getattr(state, name), getattr(model.state, name), rtol=1e-5)
 
