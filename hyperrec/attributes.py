@@ -33,7 +33,8 @@ class Attributes:
     - an item without events has p(i|t) as the sum of the vectors of its attributes, and to its score comes
       likeness * sum_j (K_ij - mean_j K_ij)+ over the items j of the history, K the cosine of their features;
     - a user with n events has (n p(t|history) + prior p(t|attributes)) / (n + prior); p(t|attributes) = p(t) when nothing is known.
-      Known users keep vectors that are their own (context=None). Where `Neighbours` add to the scores, N_u is n + prior.
+      Known users keep vectors that are their own (context=None). Where `Neighbours` add to the scores, N_u is n, or the mean over
+      users where that is more.
 
     edges : edge type -> weight; by default all types between users or items and a third modality that `TopicModel(edges=)` does not
     name. regularization : of the regression, in users or items. prior : in events.

@@ -82,11 +82,16 @@ def expected_from(model: Answers, history: History, seen: sp.csr_matrix) -> sp.c
 
 
 def amounts(model: Answers, expected: sp.csr_matrix) -> np.ndarray:
-    """N (D,) float32 of users: how many items are expected, with the `prior` of attributes."""
+    """N (D,) float32 of users: how many items are expected; with attributes, no fewer than users have on the average.
+
+    A new user's few items are the first of many: beside them, the weights of one or two would be most of a list.
+    """
     if in_order(model.context):
         return np.ones(expected.shape[0], np.float32)
-    prior = model.attributes.prior if model.attributes is not None else 0
-    return np.asarray(np.maximum(np.diff(expected.indptr) + prior, 1), np.float32)
+    usual = 1.0
+    if model.attributes is not None:
+        usual = model.seen.nnz / max(np.count_nonzero(np.diff(model.seen.indptr)), 1)
+    return np.asarray(np.maximum(np.diff(expected.indptr), usual), np.float32)
 
 
 def weights_between(model: Answers) -> sp.csr_matrix:

@@ -126,6 +126,19 @@ def test_users_are_drawn_to_what_is_known_of_them(graph: hr.Hypergraph) -> None:
     np.testing.assert_allclose(model._user_lifts(row), (n * mean + 3 * known) / (n + 3), rtol=1e-4)
 
 
+def test_few_events_do_not_outweigh_the_topics(graph: hr.Hypergraph) -> None:
+    model = hr.TopicModel(4, n_passes=15, attributes=hr.Attributes()).fit(graph)
+    assert model.neighbours is not None
+    found = model.recommend(histories=pl.DataFrame({"user": ["warm"], "item": ["i0"]}), k=60)
+    assert model.item_weights is not None
+    usual = model.seen.nnz / (np.diff(model.seen.indptr) > 0).sum()
+    row = model.vocabularies["item"].rows(["i0"])[0]
+    lifts = (model.state.lift[model.offsets["item"] + row] + 10 * np.ones(4)) / 11
+    topics = model._item_vectors @ (lifts * model.state.prior)
+    scores = model.neighbours.share * usual * topics + model.item_weights[[row]].toarray()[0]
+    np.testing.assert_allclose(found["score"], scores[model.vocabularies["item"].rows(found["item"])], rtol=1e-3, atol=1e-6)
+
+
 def test_hot_warm_and_cold_users_in_one_call(model: hr.TopicModel) -> None:
     histories = pl.DataFrame(
         {"user": ["warm", "warm", "cold", "nobody"], "item": ["i0", "i3", None, None], "age": ["old", None, "old", None]}
