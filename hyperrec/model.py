@@ -208,8 +208,10 @@ class TopicModel(Answers):
         self.user_modality, self.item_modality = roles(graph, edges, self.container)
         self.fitted_edges = edges
         self.edge_modalities = {name: graph.edges[name].modalities for name in edges}
-        self.memory = None
         self._take(fit, assembly, graph)
+        self.memory = None  # of a store there is none
+        if isinstance(graph, Hypergraph):
+            self.memory = memory_of(graph, edges, self.user_modality, self.item_modality)
         return self
 
     def partial_fit(self, more: Any, *, n_passes: int = 5, keep: float = 1.0, gain: float = 1.0) -> TopicModel:
@@ -252,6 +254,8 @@ class TopicModel(Answers):
             regularize=self._regularization(assembly),
         )  # fmt: skip
         self._take(fit, assembly, graph)
+        if self.memory is not None:  # else the events before are not known, and the new ones alone would stand for them
+            self.memory = memory_of(graph, edges, self.user_modality, self.item_modality, self.memory)
         return self
 
     def _topical(self, graph: Hypergraph | StoredHypergraph) -> dict[str, float] | None:
@@ -292,10 +296,6 @@ class TopicModel(Answers):
         self.degenerate = {m: int(rows.sum()) for m, rows in put_at_prior.items()}
         self.emptied = {m: int((rows & (fit.n_v[self._rows(m)] > 0)).sum()) for m, rows in put_at_prior.items()}
         self._forget_caches()
-        if isinstance(graph, Hypergraph):
-            # after a store there is no memory to go on with
-            present = {name: tau for name, tau in self.fitted_edges.items() if name in graph.edges}
-            self.memory = memory_of(graph, present, self.user_modality, self.item_modality, self.memory)
         self.described = None
         if self.attributes and isinstance(graph, Hypergraph):
             told = self.attributes.chosen(graph, self.fitted_edges, self.user_modality, self.item_modality)

@@ -175,3 +175,10 @@ def test_very_long_histories_are_read_in_part(monkeypatch: pytest.MonkeyPatch) -
     assert part is not None
     assert not np.array_equal(whole.weights, part.weights)
     assert part.weights[1:-1].max() > 5 * part.weights[0]
+
+
+def test_new_events_alone_make_no_memory() -> None:
+    model = fit(used().unique(["user", "item"]).select("user", "item"))
+    assert model.memory is None
+    model.partial_fit(pl.DataFrame({"user": [0, 0], "item": [1, 1]}))
+    assert model.memory is None
