@@ -70,6 +70,7 @@ class Answers:
     n_topics: int
     seed: int
     length_damping: float
+    history_prior: float
     container: str | None
     context: Context | None
     regularizers: tuple[Regularizer, ...]
@@ -115,12 +116,18 @@ class Answers:
     # --------------------------------------------------------------------------------------------- embeddings
 
     def embedding(self, modality: str) -> np.ndarray:
-        """p(t|v) of all vertices of a modality: (V, T) float32, every row sums to one; rows as in the vocabulary."""
+        """p(t|v) of all vertices of a modality: (V, T) float32, every row sums to one; rows as in the vocabulary.
+
+        Of containers that are read from their histories, it is what these say; with `attributes`, beside what is known of them.
+        """
         self._check_modality(modality)
         if self._has_rows(modality):
             return self.state.embedding[self._rows(modality)]
-        lifts = self._user_lifts(np.arange(len(self.vocabularies[modality])))
-        return normalized(lifts * self.state.prior)
+        rows = np.arange(len(self.vocabularies[modality]))
+        if self.described:
+            return normalized(self._user_lifts(rows) * self.state.prior)
+        lifts = [self._history_lifts(self.histories.take(one)) for one in self._in_pieces(rows)]
+        return normalized(np.concatenate(lifts) * self.state.prior)
 
     def phi(self, modality: str) -> np.ndarray:
         """p(v|t) of all vertices of a modality: (V, T) float32, rows as in the vocabulary, columns sum to one.
@@ -208,8 +215,7 @@ class Answers:
             start = self.offsets[self.item_modality]
             met = history.matrix(len(self.state.lift))[:, start : start + self.sizes[self.item_modality]]
             met.sum_duplicates()
-            lifts = steadied(self, self._history_lifts(history), np.diff(history.indptr), self._told_of(histories, new))
-            lifts = self._in_context(lifts, given)
+            lifts = self._in_context(steadied(self, history, self._told_of(histories, new)), given)
             if not filter_seen and self.memory is not None:
                 added = self._remembering(lifts, self._memory_of(events, len(new)), np.arange(len(new)), None)
             else:
@@ -412,9 +418,8 @@ class Answers:
     def _forget_caches(self) -> None:
         self._indexes = {}
         self._item_weights = None
-        self.__dict__.pop("_item_vectors", None)
-        self.__dict__.pop("_item_index", None)
-        self.__dict__.pop("_unmet_vectors", None)
+        for name in ("_item_vectors", "_vectors_beside", "_item_index", "_index_beside", "_unmet_vectors", "_usual_weight"):
+            self.__dict__.pop(name, None)
 
     @cached_property
     def _item_vectors(self) -> np.ndarray:
@@ -425,15 +430,33 @@ class Answers:
         vectors: np.ndarray = self.state.lift[self._rows(self.item_modality)] * popularity[:, None]
         if self.described is not None:
             rows, said = self._unmet_vectors
-            vectors[rows] = said / (self.neighbours.share or 1 if self.neighbours else 1)
+            vectors[rows] = said
+        return vectors
+
+    @cached_property
+    def _vectors_beside(self) -> np.ndarray:
+        """The same beside weights between items: items without events have none, so that topics say the whole of their scores."""
+        share = self.neighbours.share if self.neighbours else 1.0
+        if self.described is None or share in (0, 1) or not len(rows := self._unmet_vectors[0]):
+            return self._item_vectors
+        vectors = self._item_vectors.copy()
+        vectors[rows] /= share
         return vectors
 
     @cached_property
     def _item_index(self) -> Index:
+        return self._indexed(self._item_vectors)
+
+    @cached_property
+    def _index_beside(self) -> Index:
+        same = self._vectors_beside is self._item_vectors
+        return self._item_index if same else self._indexed(self._vectors_beside)
+
+    def _indexed(self, vectors: np.ndarray) -> Index:
         rows = np.arange(len(self.vocabularies[self.user_modality]))
         sample = np.random.default_rng(self.seed).choice(rows, min(SAMPLE, len(rows)), replace=False)
-        queries = self._user_lifts(sample) * self.state.prior if len(self._item_vectors) > EXACT_UP_TO else None
-        return Index(self._item_vectors, queries=queries)
+        queries = self._user_lifts(sample) * self.state.prior if len(vectors) > EXACT_UP_TO else None
+        return Index(vectors, queries=queries)
 
     def _neighbours(self, modality: str) -> Index:
         if modality not in self._indexes:
@@ -466,10 +489,20 @@ class Answers:
         if self._has_rows(self.user_modality):
             start = self.offsets[self.user_modality]
             return np.asarray(self.state.lift[start + rows])
-        pieces = np.split(rows, range(TAKEN, len(rows), TAKEN))  # histories may be on disk, and larger than memory
-        lifts = np.concatenate([self._history_lifts(self.histories.take(piece)) for piece in pieces])
-        known = self.described[0].features[rows] if self.described else None
-        return steadied(self, lifts, np.diff(self.histories.indptr)[rows], known)
+        known = self.described[0].features if self.described else None
+        read = [
+            steadied(self, self.histories.take(one), known[one] if known is not None else None) for one in self._in_pieces(rows)
+        ]
+        return np.concatenate(read)
+
+    def _in_pieces(self, rows: np.ndarray) -> list[np.ndarray]:
+        """Histories may be on disk, and larger than memory."""
+        return np.split(rows, range(TAKEN, len(rows), TAKEN))
+
+    @cached_property
+    def _usual_weight(self) -> float:
+        """Of an event in a history."""
+        return float(np.mean(self.histories.weight, dtype=np.float64)) if len(self.histories.weight) else 1.0
 
     def _context_lift(self, given: Mapping[str, Any] | None) -> np.ndarray:
         """Product of the lifts of the context's vertices, (T,); ones without a context."""
@@ -522,6 +555,7 @@ class Answers:
     ) -> tuple[np.ndarray, np.ndarray]:
         queries = np.ascontiguousarray(asked.lifts * self.state.prior, dtype=np.float32)
         queries *= self._amount(asked)[:, None]
+        index = self._item_index if asked.direct is None else self._index_beside
         added = []
         if asked.direct is not None:
             added.append((asked.direct, self.item_weights))
@@ -531,13 +565,11 @@ class Answers:
         if added and seen is None:
             seen = sp.csr_matrix((len(queries), len(self._item_vectors)), dtype=np.float32)
         if seen is None:
-            rows, scores = self._item_index.search(queries, k, allowed=allowed)
+            rows, scores = index.search(queries, k, allowed=allowed)
             return rows.astype(np.int32), scores
         if not seen.has_sorted_indices:
             seen = seen.sorted_indices()
-        return self._item_index.search_unseen(
-            queries, seen.indptr, seen.indices.astype(np.int32), k, allowed=allowed, added=added
-        )
+        return index.search_unseen(queries, seen.indptr, seen.indices.astype(np.int32), k, allowed=allowed, added=added)
 
     def _direct(self, histories: History, seen: sp.csr_matrix) -> sp.csr_matrix | None:
         """What the weights between items are multiplied by, for users with such histories; None where there are no weights."""

@@ -32,12 +32,11 @@ class Attributes:
 
     - an item without events has p(i|t) as the sum of the vectors of its attributes, and to its score comes
       likeness * sum_j (K_ij - mean_j K_ij)+ over the items j of the history, K the cosine of their features;
-    - a user with n events has (n p(t|history) + prior p(t|attributes)) / (n + prior); p(t|attributes) = p(t) when nothing is known.
-      Known users keep vectors that are their own (context=None). Where `Neighbours` add to the scores, N_u is n, or the mean over
-      users where that is more.
+    - a user has p(t|attributes) instead of p(t) in the `history_prior` of `TopicModel`, where something is known of her. Known
+      users keep vectors that are their own (context=None).
 
     edges : edge type -> weight; by default all types between users or items and a third modality that `TopicModel(edges=)` does not
-    name. regularization : of the regression, in users or items. prior : in events.
+    name. regularization : of the regression, in users or items.
 
     Raises
     ------
@@ -47,10 +46,9 @@ class Attributes:
     edges: Mapping[str, float] | None = None
     regularization: float = 3.0
     likeness: float = 0.03
-    prior: float = 10.0
 
     def __post_init__(self) -> None:
-        for name in ("regularization", "likeness", "prior"):
+        for name in ("regularization", "likeness"):
             value = getattr(self, name)
             number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
             if not (number and np.isfinite(value) and (value > 0 or (value == 0 and name != "regularization"))):

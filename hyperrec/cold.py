@@ -19,6 +19,7 @@ from hyperrec.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from hyperrec.answers import Answers
     from hyperrec.hypergraph import Hypergraph
+    from hyperrec.topics.shards import History
 
 SAMPLE = 500  # items with events that are read as though they had none
 M = TypeVar("M", bound="Answers")
@@ -93,24 +94,26 @@ def with_likeness(model: Answers, weights: sp.csr_matrix | None) -> sp.csr_matri
     return weights
 
 
-def what_is_known(model: Answers, features: sp.csr_matrix) -> np.ndarray:
-    """p(t|attributes) / p(t) of users with features (n, A): (n, T) float32; 1 where nothing is known."""
-    assert model.described is not None
+def what_is_known(model: Answers, features: sp.csr_matrix | None) -> np.ndarray:
+    """p(t|attributes) / p(t) of users with features (n, A): (n, T) float32; 1, in one row, where nothing is known."""
+    if model.described is None or features is None:
+        return np.ones((1, model.n_topics), np.float32)
     return np.asarray(np.maximum(1 + model.described[0].says(features), 0))
 
 
-def share_of_prior(model: Answers, n_events: np.ndarray) -> np.ndarray:
-    """prior / (n + prior) (n,) float32: what is not left to the history."""
-    assert model.attributes is not None
-    prior = model.attributes.prior
-    return np.asarray(prior / np.maximum(n_events + prior, 1e-30), dtype=np.float32)
+def share_of_prior(model: Answers, history: History) -> np.ndarray:
+    """prior / (n + prior) (D,) float32: what is not left to histories of n events, an event of twice the usual weight being two."""
+    amount = np.bincount(history.owners, history.weight, len(history.indptr) - 1)
+    n_events = amount / max(model._usual_weight, 1e-30)
+    return np.asarray(model.history_prior / np.maximum(n_events + model.history_prior, 1e-30), dtype=np.float32)
 
 
-def steadied(model: Answers, lifts: np.ndarray, n_events: np.ndarray, features: sp.csr_matrix | None) -> np.ndarray:
-    """Lifts (n, T) of histories, drawn to what is known of the users, the more the fewer events they have."""
-    if features is None:
+def steadied(model: Answers, history: History, features: sp.csr_matrix | None) -> np.ndarray:
+    """Lifts (D, T) of histories, drawn to what is known of the users without them, the more the fewer events they have."""
+    lifts = model._history_lifts(history)
+    if not model.history_prior:
         return lifts
-    share = share_of_prior(model, n_events)[:, None]
+    share = share_of_prior(model, history)[:, None]
     return np.asarray((1 - share) * lifts + share * what_is_known(model, features), dtype=np.float32)
 
 

@@ -21,8 +21,9 @@ class Explanation:
     """Why an item is recommended to a user.
 
     score: as `recommend` gives it. history: modality, id, name, contribution, with a row of modality "attributes" for what is known
-    of the user (`Attributes`); topics: topic, name, share, contribution, with rows that have no topic: "its neighbours" for what
-    the items of the history say directly (`Neighbours`), "own events" for the user's own, which come back. Contributions sum to the
+    of the user (`Attributes`), or "prior" for what holds of every user (`history_prior`); topics: topic, name, share, contribution,
+    with rows that have no topic: "its neighbours" for what the items of the history say directly (`Neighbours`), "own events" for
+    the user's own, which come back. Contributions sum to the
     score in either frame. sentence: the same for a person.
     """
 
@@ -50,7 +51,8 @@ def explain(
     item_row = model.vocabularies[model.item_modality].rows([item])
     prior, lifts = model.state.prior, model._user_lifts(user_row)[0]
     asked = model._asked(user_row, given, own=not filter_seen)
-    by_topic = model._item_vectors[item_row[0]] * prior * asked.lifts[0] * model._amount(asked)[0]
+    vectors = model._item_vectors if asked.direct is None else model._vectors_beside
+    by_topic = vectors[item_row[0]] * prior * asked.lifts[0] * model._amount(asked)[0]
     vector = np.divide(by_topic, lifts, out=np.zeros_like(lifts), where=lifts > 0)
     number = np.arange(model.n_topics)
     names = [f"topic {one}" for one in number]
@@ -72,7 +74,7 @@ def explain(
     if told is not None:
         history = pl.concat([history, told])
     history = history.sort("contribution", descending=True)
-    because = _shares(history.select("name", "contribution"), k)
+    because = _shares(history.select("name", "contribution"), k, without=history["modality"] == "prior")
     through = _shares(topics.select("name", "contribution"), k)
     sentence = f"{_name(model, model.item_modality, item_row[0])} for {model.user_modality} {user}"
     sentence += f": because of {because}" if because else ""
@@ -104,15 +106,16 @@ def _contributions(model: Answers, user_row: int, lifts: np.ndarray, vector: np.
 
 
 def known_part(model: Answers, user_row: int, vector: np.ndarray) -> tuple[pl.DataFrame | None, float]:
-    """What is known of a user, as a row beside those of the history, and what it adds; None, 0 without `attributes`."""
-    if model.described is None or not model.expressed:
+    """What is known of a user without her history, as a row beside those of it, and what it adds; None, 0 without a prior."""
+    if not model.history_prior or not model.expressed:
         return None, 0.0
-    features = model.described[0].features[[user_row]]
-    share = share_of_prior(model, np.diff(model.histories.indptr)[[user_row]])[0]
+    features = model.described[0].features[[user_row]] if model.described is not None else None
+    share = share_of_prior(model, model.histories.take(np.array([user_row])))[0]
     added = float(share * (what_is_known(model, features)[0] @ vector))
-    name = model.described[0].names(features) or f"what every {model.user_modality} likes"
-    row = {"modality": ["attributes"], "id": [None], "name": [name], "contribution": [added]}
-    return pl.DataFrame(row, schema={"modality": pl.String, "id": pl.String, "name": pl.String, "contribution": pl.Float64}), added
+    name = model.described[0].names(features) if model.described is not None else ""
+    row = ["attributes", None, name, added] if name else ["prior", None, f"what every {model.user_modality} likes", added]
+    schema = {"modality": pl.String, "id": pl.String, "name": pl.String, "contribution": pl.Float64}
+    return pl.DataFrame([row], schema=schema, orient="row"), added
 
 
 def named_rows(model: Answers, rows: np.ndarray, contribution: np.ndarray) -> pl.DataFrame:
@@ -141,9 +144,11 @@ def _name(model: Answers, modality: str, row: int) -> str:
     return f"{modality} {one}"
 
 
-def _shares(parts: pl.DataFrame, k: int) -> str:
-    """'name (60 %), name (30 %)' of the first k rows (name, contribution), but for those that are nothing beside the first."""
-    told = [(name, value) for name, value in parts.head(k).iter_rows() if value > 0 and value > 0.05 * parts["contribution"][0]]
+def _shares(parts: pl.DataFrame, k: int, *, without: pl.Series | None = None) -> str:
+    """'name (60 %), name (30 %)' of the first k rows (name, contribution), but for those that are nothing beside the first; of the
+    whole, to which rows `without` names belong too, though they are told only when there are no others."""
+    named = parts if without is None or without.all() else parts.filter(~without)
+    told = [(name, value) for name, value in named.head(k).iter_rows() if value > 0 and value > 0.05 * named["contribution"][0]]
     score = float(parts["contribution"].clip(0).sum())  # what speaks for it: with `Neighbours`, something may speak against it
     return ", ".join(f"{name} ({100 * value / score:.0f} %)" for name, value in told)
 

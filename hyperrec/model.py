@@ -50,6 +50,9 @@ class TopicModel(Answers):
     length_damping : the edges of a container with total weight n count n^-length_damping, so that long histories do not rule.
     context_exponent : power of the lifts of modalities that only accompany (container, item) edges, such as hour or store; at 1
         contexts that tell much the same (weekday, weekend) are counted as if each told something new.
+    history_prior : in events; lists read a history of n events as (n p(t|history) + history_prior p(t)) / (n + history_prior), so
+        that one event does not say all of a user; an event of twice the usual weight counts as two. No part of the fit, nor of
+        embeddings.
     drop_below : entries of p(t|v) under it are dropped, slowly at first, and stay zero unless a regularizer gives them counts: with
         thousands of topics the passes then go through the few that a vertex has (in `Mean`), and the saved model is small. 0 drops
         none; .001 to .002 cost no quality there. The threshold is whole in pass 20: passes become faster after it.
@@ -82,6 +85,7 @@ class TopicModel(Answers):
         over_relaxation: float = 1.8,
         length_damping: float = 0.25,
         context_exponent: float = 0.15,
+        history_prior: float = 20.0,
         drop_below: float = 0.0,
         regularizers: Iterable[Regularizer] = (),
         neighbours: Neighbours | None = Neighbours(),  # noqa: B008 -- frozen, without state
@@ -94,6 +98,7 @@ class TopicModel(Answers):
         check_number("tolerance", tolerance, 0)
         check_number("length_damping", length_damping, 0, 1)
         check_number("context_exponent", context_exponent, 0, 1)
+        check_number("history_prior", history_prior, 0)
         check_number("drop_below", drop_below, 0, 0.5)
         check_number("over_relaxation", over_relaxation, 1, 1.99)
         if context is not None and (not isinstance(context, Context) or isinstance(context, Background)):
@@ -110,7 +115,7 @@ class TopicModel(Answers):
             raise ModelError(f"neighbours must be hr.Neighbours(...) or None; got {neighbours!r}.")
         if attributes is not None and not isinstance(attributes, Attributes):
             raise ModelError(f"attributes must be hr.Attributes(...) or None; got {attributes!r}.")
-        self.attributes = attributes
+        self.attributes, self.history_prior = attributes, float(history_prior)
         self.context_exponent, self.online, self.neighbours = float(context_exponent), online, neighbours
         self.drop_below, self.regularizers = float(drop_below), checked(regularizers, self.n_topics)
 
@@ -259,11 +264,12 @@ class TopicModel(Answers):
         return self
 
     def _topical(self, graph: Hypergraph | StoredHypergraph) -> dict[str, float] | None:
-        """The edge types to fit where none are named: all but those of attributes; None: all."""
+        """The edge types to fit where none are named: all but those of attributes, the largest being the log; None: all."""
         if self.attributes is None:
             return None
         every = check_edges(graph, None, self.container)
-        told = self.attributes.chosen(graph, (), *roles(graph, every, self.container))
+        by_size = sorted(every, key=lambda name: -graph.edges[name].n_edges)  # of a user's age there is one, of purchases many
+        told = self.attributes.chosen(graph, (), *roles(graph, dict.fromkeys(by_size, 1.0), self.container))
         return {name: tau for name, tau in every.items() if name not in told}
 
     def _problem(self, edges: Mapping[str, float]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hyperrec.topics.shards import History
 
 LEAST = 0.01  # of the weight of the last item, under which an earlier one is forgotten
-PIECE = 2**18  # entries that are gone through at once
+PIECE = 2**25  # numbers, of T for each entry, that are gone through at once
 COLUMNS = 512
 
 
@@ -27,8 +27,9 @@ COLUMNS = 512
 class Neighbours:
     """Weights W between items, fitted to what the topics leave unexplained; they may be negative, as topics cannot.
 
-    The score of item i for user u is share * N_u p(i|u) + sum_j x_uj W_ji: the topics' part of what the N_u items of the user lead
-    to expect, and what each of her items adds to it. W minimizes the squared error of that score plus regularization * |W|^2:
+    The score of item i for user u is share * N_u p(i|u) + sum_j x_uj W_ji: the topics' part of what the N_u items of the user (of
+    who has fewer than users have on the average: as many as that) lead to expect, and what each of her items adds to it. W
+    minimizes the squared error of that score plus regularization * |W|^2:
 
     - where histories are sets (`Mean`, `FoldIn`, no context), x_u are the user's items, and what is expected are these items, with
       W_ii = 0, so that none speaks for itself: EASE (Steck 2019) of the residuals, beside topics as in Koren (2008);
@@ -82,15 +83,13 @@ def expected_from(model: Answers, history: History, seen: sp.csr_matrix) -> sp.c
 
 
 def amounts(model: Answers, expected: sp.csr_matrix) -> np.ndarray:
-    """N (D,) float32 of users: how many items are expected; with attributes, no fewer than users have on the average.
+    """N (D,) float32 of users: how many items are expected, no fewer than users have on the average.
 
-    A new user's few items are the first of many: beside them, the weights of one or two would be most of a list.
+    The few items of a new user are the first of many: else the weights of one or two would be most of her list.
     """
     if in_order(model.context):
         return np.ones(expected.shape[0], np.float32)
-    usual = 1.0
-    if model.attributes is not None:
-        usual = model.seen.nnz / max(np.count_nonzero(np.diff(model.seen.indptr)), 1)
+    usual = model.seen.nnz / max(np.count_nonzero(np.diff(model.seen.indptr)), 1)
     return np.asarray(np.maximum(np.diff(expected.indptr), usual), np.float32)
 
 
@@ -173,7 +172,7 @@ def _pieces(model: Answers, items: np.ndarray) -> Iterator[Piece]:
     """Users and what is expected of them, a piece of the histories after the other: user rows (n,), x (n, K) CSR, lifts (n, T) of
     what the topics read, and the next items (n, K) where there is an order."""
     lengths = np.diff(model.histories.indptr) if in_order(model.context) else np.diff(model.seen.indptr)
-    cuts = np.flatnonzero(np.diff(np.cumsum(lengths) // PIECE)) + 1
+    cuts = np.flatnonzero(np.diff(np.cumsum(lengths) // max(PIECE // model.n_topics, 1))) + 1
     for rows in np.split(np.arange(len(lengths)), cuts):
         seen = model.seen[rows]
         if not in_order(model.context):

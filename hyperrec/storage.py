@@ -41,7 +41,7 @@ NAMES = {short: name for name, short in DTYPES.items()}
 PIECE = 2**22  # entries of an array that are written at once
 MAPPED_FROM = 2**28  # bytes
 PARAMETERS = ("n_topics", "container", "edges", "seed", "n_passes", "tolerance", "over_relaxation", "length_damping",
-              "context_exponent", "drop_below")  # fmt: skip
+              "context_exponent", "history_prior", "drop_below")  # fmt: skip
 REMEMBERED = ("indptr", "items", "places", "time", "ago", "weights", "plain")
 OBJECTS = ("context", "regularizers", "neighbours", "attributes", "online")
 

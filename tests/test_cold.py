@@ -96,6 +96,26 @@ def test_one_list_of_both_kinds_is_calibrated(graph: hr.Hypergraph) -> None:
     assert 0.5 < ratio < 2
 
 
+def test_own_events_leave_items_without_events_their_share(graph: hr.Hypergraph) -> None:
+    rows = graph.table("watched")
+    frames = {"watched": pl.concat([rows, rows]), **{one: graph.table(one) for one in ("genre", "word")}}
+    known = hr.Attributes(likeness=0)
+    model, plain = (hr.TopicModel(4, n_passes=15, neighbours=one, attributes=known).fit(frames) for one in (hr.Neighbours(), None))
+    assert model.memory is not None
+    cold = [f"i{i}" for i in range(51, 60)]
+    ours, topics = (one.recommend(["u0"], k=9, among=cold, filter_seen=False) for one in (model, plain))
+    np.testing.assert_allclose(ours["score"], topics["score"], rtol=1e-4)
+    assert model.explain("u0", cold[0], filter_seen=False).score == pytest.approx(
+        ours.filter(item=cold[0])["score"][0], rel=1e-4
+    )
+
+
+def test_the_largest_edge_type_is_the_log(graph: hr.Hypergraph) -> None:
+    frames = {one: graph.table(one) for one in ("age", "watched", "genre")}
+    model = hr.TopicModel(4, n_passes=3, attributes=hr.Attributes()).fit(frames)
+    assert (model.user_modality, model.item_modality, [*model.fitted_edges]) == ("user", "item", ["watched"])
+
+
 def test_explanations_sum_to_scores(model: hr.TopicModel) -> None:
     longer = model.with_items(pl.DataFrame({"item": ["new"], "genre": ["horror"]}))
     for user in ("u0", "u119"):  # the last one has no history
@@ -115,7 +135,7 @@ def test_explanation_names_what_is_known_of_a_user(graph: hr.Hypergraph) -> None
 
 
 def test_users_are_drawn_to_what_is_known_of_them(graph: hr.Hypergraph) -> None:
-    model = hr.TopicModel(4, n_passes=15, neighbours=None, attributes=hr.Attributes(prior=3.0)).fit(graph)
+    model = hr.TopicModel(4, n_passes=15, neighbours=None, history_prior=3.0, attributes=hr.Attributes()).fit(graph)
     assert model.described is not None
     users = model.described[0]
     row = graph.vocabulary("user").rows(["u0"])
@@ -133,8 +153,8 @@ def test_few_events_do_not_outweigh_the_topics(graph: hr.Hypergraph) -> None:
     assert model.item_weights is not None
     usual = model.seen.nnz / (np.diff(model.seen.indptr) > 0).sum()
     row = model.vocabularies["item"].rows(["i0"])[0]
-    lifts = (model.state.lift[model.offsets["item"] + row] + 10 * np.ones(4)) / 11
-    topics = model._item_vectors @ (lifts * model.state.prior)
+    lifts = (model.state.lift[model.offsets["item"] + row] + 20 * np.ones(4)) / 21
+    topics = model._vectors_beside @ (lifts * model.state.prior)
     scores = model.neighbours.share * usual * topics + model.item_weights[[row]].toarray()[0]
     np.testing.assert_allclose(found["score"], scores[model.vocabularies["item"].rows(found["item"])], rtol=1e-3, atol=1e-6)
 
@@ -194,7 +214,6 @@ def test_saved_and_loaded_gives_the_same_bits(model: hr.TopicModel, tmp_path: Pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"prior": -1}, "Attributes: prior must be a number, 0 or more; got -1."),
         ({"likeness": np.nan}, "Attributes: likeness must be a number, 0 or more; got nan."),
         ({"regularization": 0}, "Attributes: regularization must be a number, above 0; got 0."),
         ({"edges": ["genre"]}, "Attributes: edges must say edge type -> weight > 0, such as {'genre': 1.0}; got ['genre']."),

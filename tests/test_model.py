@@ -55,7 +55,9 @@ def scores_by_hand(model: hr.TopicModel, user: str, context: tuple[str, str] | N
     row = model.vocabularies["user"].rows([user])[0]
     if model.expressed:
         history = model.histories.take(np.array([row]))
+        n = history.weight.sum() / model.histories.weight.mean()
         of_user = sum(a * lift[v] for a, v in zip(history.weight, history.vertices, strict=True)) / history.weight.sum()
+        of_user = (n * of_user + model.history_prior) / (n + model.history_prior)
     else:
         of_user = lift[model.offsets["user"] + row]
     if context:
@@ -68,7 +70,8 @@ def scores_by_hand(model: hr.TopicModel, user: str, context: tuple[str, str] | N
     items = model.seen[row].indices
     assert model.neighbours is not None
     assert model.item_weights is not None
-    return np.array(model.neighbours.share * len(items) * topics + model.item_weights[items].toarray().sum(axis=0))
+    n_items = max(len(items), model.seen.nnz / np.count_nonzero(np.diff(model.seen.indptr)))
+    return np.array(model.neighbours.share * n_items * topics + model.item_weights[items].toarray().sum(axis=0))
 
 
 # ---------------------------------------------------------------------------------------------------------- recommend
@@ -270,9 +273,24 @@ def test_histories_weigh_and_repeat(model: hr.TopicModel) -> None:
     twice = pl.DataFrame({"user": ["a", "a", "a"], "item": ["film-0", "film-1", "film-0"]})
     weighed = pl.DataFrame({"user": ["a", "a"], "item": ["film-0", "film-1"], "weight": [2, 1]})
     assert model.recommend(histories=twice).equals(model.recommend(histories=weighed))
-    other = weighed.with_columns(weight=pl.Series([1.0, 50.0]))
-    assert number(model.recommend(histories=other)["item"][0]) % 3 == 1
-    assert number(model.recommend(histories=twice)["item"][0]) % 3 == 0
+    for n, weight in ((1, [1.0, 50.0]), (0, [50.0, 1.0])):
+        other = weighed.with_columns(weight=pl.Series(weight))
+        assert number(model.recommend(histories=other)["item"][0]) % 3 == n
+
+
+@pytest.mark.parametrize("prior", [0.0, 5.0, 1e9])
+def test_few_events_are_read_beside_a_prior(films: hr.Hypergraph, prior: float) -> None:
+    model = hr.TopicModel(3, n_passes=5, neighbours=None, history_prior=prior).fit(films, progress=False)
+    frame = pl.DataFrame({"user": ["new"] * 2, "item": ["film-0", "film-1"], "weight": [2.0, 1.0]})
+    found = model.recommend(histories=frame, k=60, filter_seen=False)
+    lift = model.state.lift[model.offsets["item"] + model.vocabularies["item"].rows(["film-0", "film-1"])].astype(float)
+    n = 3 / model.histories.weight.mean()
+    mixed = (n * (2 * lift[0] + lift[1]) / 3 + prior) / (n + prior)
+    expected = model._item_vectors.astype(float) @ (mixed * model.state.prior)
+    np.testing.assert_allclose(found["score"], expected[model.vocabularies["item"].rows(found["item"])], rtol=1e-4)
+    popular = model._item_vectors @ model.state.prior
+    if prior == 1e9:
+        np.testing.assert_allclose(found["score"], np.sort(popular)[::-1], rtol=1e-4)
 
 
 def test_histories_of_any_library_and_of_integers(model: hr.TopicModel) -> None:
@@ -429,12 +447,18 @@ def test_contributions_sum_to_the_score(any_model: hr.TopicModel, context: dict[
 def test_explanation_frames(films: hr.Hypergraph, any_model: hr.TopicModel) -> None:
     why = any_model.explain("user-3", "film-2")
     assert why.history.columns == ["modality", "id", "name", "contribution"]
-    assert sorted(why.history["id"]) == sorted(watched_by(films, "user-3"))
-    assert set(why.history["modality"]) == {"item"}
+    of_all = why.history.filter(modality="prior")
+    assert of_all["name"].to_list() == (["what every user likes"] if any_model.expressed else [])
+    assert sorted(why.history["id"].drop_nulls()) == sorted(watched_by(films, "user-3"))
+    assert set(why.history["modality"]) == {"item", *of_all["modality"]}
     assert why.topics.columns == ["topic", "name", "share", "contribution"]
     assert why.topics["topic"].null_count() == 1  # what the items of her history say directly
     assert sorted(why.topics["topic"].drop_nulls()) == [0, 1, 2]
-    share = any_model.embedding("user")[any_model.vocabularies["user"].rows(["user-3"])[0]]
+    row = any_model.vocabularies["user"].rows(["user-3"])[0]
+    share = any_model.embedding("user")[row]
+    if any_model.expressed:  # lists read it beside the prior
+        n = any_model.histories.take(np.array([row])).weight.sum() / any_model.histories.weight.mean()
+        share = (n * share + 20 * any_model.state.prior) / (n + 20)
     np.testing.assert_allclose(why.topics.drop_nulls("topic").sort("topic")["share"], share, rtol=1e-4, atol=1e-6)
 
 
@@ -443,13 +467,13 @@ def test_films_of_a_genre_speak_for_its_films(films: hr.Hypergraph, any_model: h
     for genre in range(3):
         of_genre = [f"film-{n}" for n in range(genre, 60, 3)]
         best = any_model.explain(mixed, any_model.recommend(mixed, k=1, among=of_genre)["item"][0])
-        assert number(best.history["id"][0]) % 3 == genre
+        assert number(best.history.filter(modality="item")["id"][0]) % 3 == genre
 
 
 def test_the_sentence_names_the_item_and_why(model: hr.TopicModel) -> None:
     item = model.recommend("user-3", k=1)["item"][0]
     why = model.explain("user-3", item, k=1)
-    first, topic = why.history.row(0, named=True), why.topics.row(0, named=True)
+    first, topic = why.history.filter(modality="item").row(0, named=True), why.topics.row(0, named=True)
     because, through = (f"{100 * one['contribution'] / why.score:.0f} %" for one in (first, topic))
     assert why.sentence == (
         f"item {item} for user user-3: because of item {first['id']} ({because}); through topic {topic['topic']} ({through})."
@@ -657,8 +681,8 @@ def test_friends_help_who_has_watched_nothing(films: hr.Hypergraph, context: hr.
         assert np.mean([number(one) % 3 == g for one in found["item"]]) > 0.8
         if context:
             why = model.explain(f"silent-{g}", found["item"][0])
-            assert set(why.history["modality"]) == {"user"}
-            assert set(why.history["id"]) == set(fans[g][:5])
+            assert set(why.history["modality"]) == {"user", "prior"}
+            assert set(why.history["id"].drop_nulls()) == set(fans[g][:5])
             assert why.history["contribution"].sum() == pytest.approx(why.score, rel=1e-4)
 
 

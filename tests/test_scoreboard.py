@@ -232,7 +232,7 @@ def test_too_short_histories_of_cold_users_are_told() -> None:
 def test_lists_of_told_users_are_those_of_recommend() -> None:
     task, _ = cold_users(world("complete-journey"))
     candidate = next(one for one in SITUATIONS if one.name == "cold-users-complete-journey").candidates[0]
-    ranker = candidate.fit(task, {"n_topics": 5, "n_passes": 8, "length_damping": 0.2, "ridge": 3.0, "prior": 10.0})
+    ranker = candidate.fit(task, {"n_topics": 5, "n_passes": 8, "length_damping": 0.2, "ridge": 3.0, "history_prior": 10.0})
     ranked = ranker.rank(task, 6)
     model, products, households = ranker.model, task.train.vocabulary("product"), task.train.vocabulary("household")
     for query in (0, len(task.users) // 2, len(task.users) - 1):

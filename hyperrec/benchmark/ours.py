@@ -129,7 +129,7 @@ def draw_people(rng: np.random.Generator, task: Task) -> dict[str, Any]:
         "n_passes": int(rng.integers(15, 61)),
         "length_damping": round(float(rng.uniform(0, 0.5)), 3),
         "ridge": float(f"{10 ** rng.uniform(0, 3):.3g}"),
-        "prior": float(f"{10 ** rng.uniform(0.5, 2.5):.3g}"),
+        "history_prior": float(f"{10 ** rng.uniform(0.5, 2.5):.3g}"),
         **_draw_neighbours(rng),
     }
 
@@ -199,7 +199,7 @@ NEXT = Candidate("hyperrec", fit_next, draw_next)
 def fit_people(task: Task, options: Options, *, kinds: tuple[str, ...]) -> OfTold:
     """kinds: the edge types that describe users."""
     rest = dict(options)
-    known = Attributes(edges=dict.fromkeys(kinds, 1.0), regularization=rest.pop("ridge"), prior=rest.pop("prior"))
+    known = Attributes(edges=dict.fromkeys(kinds, 1.0), regularization=rest.pop("ridge"))
     return OfTold(_fitted(task, {task.edge_type: 1.0}, rest, known), kinds)
 
 

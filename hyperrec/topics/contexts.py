@@ -173,7 +173,8 @@ class _Averages(Ordered):
 class Recency(_Averages):
     """Exponential moving average of what came before: alpha(u|i) = gamma (1 - gamma)^(i - 1 - u), without gamma for the first u.
 
-    Takes `pause`, `importance` and `passes` too, as all contexts that know an order: see `Mixture`.
+    Takes `pause`, `importance` and `passes` too, as all contexts that know an order: see `Mixture`. Events of one time stand in the
+    order of the log: where that tells nothing, as in baskets that are sorted by product, shuffle the rows before.
 
     gamma : about 1 / (number of positions that matter); 1: the last position only.
     """
