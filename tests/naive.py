@@ -453,6 +453,40 @@ def kernel(phi: np.ndarray, prior: np.ndarray, threshold: float) -> tuple[float,
     return float(np.mean(sizes)), float(np.mean(purities)), float(np.mean(contrasts))
 
 
+def completion(phi: np.ndarray, prior: np.ndarray, told: np.ndarray, held: np.ndarray, iterations: int) -> float:
+    """Perplexity of held counts, theta_d folded in from those that are told: theta <- sum_v n_dv norm_t(phi_vt theta_t)."""
+    total = 0.0
+    for one, other in zip(told, held, strict=True):
+        theta = np.float64(prior)
+        for _ in range(iterations):
+            if one.sum():
+                theta = norm(sum(n * norm(phi[v] * theta) for v, n in enumerate(one) if n))
+        total += sum(n * np.log(phi[v] @ theta) for v, n in enumerate(other) if n)
+    return float(np.exp(-total / held.sum()))
+
+
+def windows(texts: Sequence[np.ndarray], n_vertices: int, width: int) -> list[list[int]]:
+    """What stands in each window of so many positions; a shorter text is one."""
+    found = []
+    for text in texts:
+        for start in range(max(len(text) - width + 1, 1) if len(text) else 0):
+            inside = set(text[start : start + width])
+            found.append([int(v in inside) for v in range(n_vertices)])
+    return found
+
+
+def background(phi: np.ndarray, prior: np.ndarray, threshold: float) -> float:
+    """sum p(v) over v with KL(p(t) | p(t|v)) <= threshold, over sum p(v)."""
+    share = 0.0
+    for row in phi:
+        p_v = row @ prior
+        if p_v > 0:
+            p = row * prior / p_v
+            divergence = sum(a * np.log(a / b) if b > 0 else np.inf for a, b in zip(prior, p, strict=True) if a > 0)
+            share += p_v if divergence <= threshold else 0
+    return float(share / (phi @ prior).sum())
+
+
 def list_diversity(ranked: np.ndarray, items: np.ndarray) -> list[float]:
     """Mean of 1 - cosine over the pairs of items of each list; -1 is no item, a vector of zeros is like no other."""
     found = []

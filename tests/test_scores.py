@@ -92,6 +92,33 @@ def test_kernel_by_hand() -> None:
     assert scores.kernel(np.full((4, 5), 0.25), np.full(5, 0.2)) == (0, 0, 0)
 
 
+def test_completion_by_hand() -> None:
+    """The half that is told leaves one topic of two words; of a word in both topics half of the chance goes to the other topic."""
+    documents = sp.csr_matrix(np.array([[40, 40, 0, 0], [0, 0, 60, 60], [1, 0, 0, 0]]))
+    assert scores.completion(PHI, np.full(2, 0.5), documents) == pytest.approx(2)
+    uniform = np.full((4, 2), 0.25)
+    assert scores.completion(uniform, np.array([0.9, 0.1]), documents, seed=3) == pytest.approx(4)
+    assert scores.completion(PHI, np.array([1.0, 0.0]), documents[[0]]) == pytest.approx(2)
+    assert scores.completion(PHI, np.array([1.0, 0.0]), documents[[1]]) == np.inf  # the other topic can never come up
+
+
+def test_windows_by_hand() -> None:
+    found = scores.windows([np.array([0, 1, 1, 2]), np.array([3]), np.array([], int)], 5, width=3)
+    assert found.toarray().tolist() == [[1, 1, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 0, 1, 0]]
+    assert scores.windows([], 4).shape == (0, 4)
+    near = scores.windows([np.array([0, 1, 0, 1, 2, 3, 2, 3])], 4, width=2)
+    documents = sp.csr_matrix(np.ones((1, 4)))
+    assert scores.coherence(PHI, near, k=2) > scores.coherence(PHI, documents, k=2)
+
+
+def test_mass_and_background_by_hand() -> None:
+    assert scores.mass(np.array([0.2, 0.5, 0.3])).tolist() == [0.5, 0.3, 0.2]
+    uniform = np.full(2, 0.5)  # vertex 1 of MIXED is in both topics alike: 0.36 of the occurrences; the others have one topic
+    assert scores.background(MIXED, uniform) == pytest.approx(0.36)
+    assert scores.background(MIXED, np.array([1.0, 0.0])) == pytest.approx(1)  # all is of the only topic
+    assert scores.background(PHI, uniform) == 0
+
+
 # ------------------------------------------------------------------------------------------------ beside plain loops
 
 
@@ -107,6 +134,15 @@ def test_scores_match_naive(problem: tuple[np.ndarray, ...], k: int, threshold: 
         found = scores.coherence(phi, documents, k=k, measure=measure)
         assert found == pytest.approx(naive.coherence(phi, counts, k, measure), abs=1e-9)
     assert scores.kernel(phi, prior, threshold=threshold) == pytest.approx(naive.kernel(phi, prior, threshold))
+    threshold *= 10
+    assert scores.background(phi, prior, threshold=threshold) == pytest.approx(naive.background(phi, prior, threshold))
+    rows = np.random.default_rng(k).integers(len(phi), size=3 * k)
+    texts = [rows[: 2 * k], rows[2 * k : 2 * k + 2]]
+    np.testing.assert_array_equal(scores.windows(texts, len(phi), width=k).toarray(), naive.windows(texts, len(phi), k))
+    full, many = (phi + 0.1) / (phi + 0.1).sum(axis=0), counts + 1
+    kept = np.random.default_rng(k).binomial(sp.csr_matrix(many).data.astype(np.int64), 0.5).reshape(many.shape)
+    found = scores.completion(full, prior, sp.csr_matrix(many), iterations=4, seed=k)
+    assert found == pytest.approx(naive.completion(full, prior, kept, many - kept, 4))
     covered = counts * (theta @ phi.T > 0)
     if covered.sum():
         assert scores.perplexity(phi, theta, sp.csr_matrix(covered)) == pytest.approx(naive.perplexity(phi, theta, covered))
@@ -185,6 +221,13 @@ def test_scores_of_a_model(model: hr.TopicModel, films: hr.Hypergraph) -> None:
         (lambda: scores.coherence(PHI, DOCUMENTS[:2], measure="umass"), "umass: no document has vertex 3, one of the 4 most prob"),
         (lambda: scores.perplexity(PHI, np.ones((4, 3)), DOCUMENTS), "theta must be (D, T) = (4, 2); got (4, 3)."),
         (lambda: scores.perplexity(PHI, np.ones((4, 2)), 0 * DOCUMENTS), "perplexity needs documents with counts; got none."),
+        (lambda: scores.completion(PHI, np.ones(3), DOCUMENTS), "prior must be p(t), (T,) = (2,); got (3,)."),
+        (lambda: scores.completion(PHI, np.ones(2), DOCUMENTS / 2), "two halves: documents must hold whole counts."),
+        (lambda: scores.completion(PHI, np.ones(2), sp.eye_array(4, format="csr")), "of two occurrences or more; got none."),
+        (lambda: scores.windows([np.array([4])], 4), "windows: vertices are 0 to 3; got 4 to 4."),
+        (lambda: scores.windows([], 4, width=1), "width must be a whole number, 2 or more; got 1."),
+        (lambda: scores.mass(np.array([0.2, 0.2])), "p(t), (T,), not negative, and sum to one; got array([0.2, 0.2])."),
+        (lambda: scores.background(PHI, np.ones(3)), "prior must be p(t), (T,) = (2,); got (3,)."),
         (lambda: scores.kernel(PHI, np.ones(3)), "prior must be p(t), (T,) = (2,); got (3,)."),
     ],
 )

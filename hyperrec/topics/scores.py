@@ -6,6 +6,7 @@ dead in the modality (its column of phi is zeros) is left out of the means over 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -162,6 +163,125 @@ def perplexity(phi: np.ndarray, theta: np.ndarray, documents: sp.csr_matrix) -> 
     return float(np.exp(-likelihood / counts.data.sum()))
 
 
+def completion(phi: np.ndarray, prior: np.ndarray, documents: sp.csr_matrix, *, iterations: int = 10, seed: int = 0) -> float:
+    """Perplexity of one half of each held-out document, with p(t|d) folded in from the other half.
+
+    Occurrences are dealt to the halves at random, so that no occurrence is predicted from itself. Documents with fewer than two
+    are left out.
+
+    Parameters
+    ----------
+    phi : (V, T) p(v|t). prior : (T,) p(t), the start of the fold-in. documents : (D, V) CSR of whole counts n_dv.
+    iterations : of the EM that finds p(t|d).
+
+    Returns
+    -------
+    1 or more, the lower, the better. Asuncion et al. (2009), "On smoothing and inference for topic models"; Wallach et al. (2009).
+
+    Raises
+    ------
+    ModelError : the shapes do not fit; counts that are not whole; no document has two occurrences.
+    """
+    table, start = _table(phi, "phi"), _prior(prior, phi)
+    counts = _documents(documents, len(table))
+    if not (counts.data == np.round(counts.data)).all():
+        raise ModelError("completion deals occurrences to two halves: documents must hold whole counts.")
+    counts = counts[np.asarray(counts.sum(axis=1)).ravel() >= 2]
+    if not counts.shape[0]:
+        raise ModelError("completion needs documents of two occurrences or more; got none.")
+    kept = np.random.default_rng(seed).binomial(counts.data.astype(np.int64), 0.5)
+    told = sp.csr_matrix((kept, counts.indices, counts.indptr), counts.shape, dtype=np.float64)
+    return perplexity(table, _folded_in(told, table, start, iterations), counts - told)
+
+
+def _folded_in(counts: sp.csr_matrix, phi: np.ndarray, start: np.ndarray, iterations: int) -> np.ndarray:
+    """p(t|d) (D, T) by EM from `start`, of which a document without counts is left with all."""
+    owners = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
+    theta = np.tile(start, (counts.shape[0], 1))
+    for _ in range(iterations):
+        p, step = np.empty(counts.nnz), max(BLOCK // phi.shape[1], 1)
+        for first in range(0, counts.nnz, step):
+            some = slice(first, first + step)
+            p[some] = np.einsum("et,et->e", theta[owners[some]], phi[counts.indices[some]])
+        ratio = sp.csr_matrix((counts.data / np.maximum(p, 1e-300), counts.indices, counts.indptr), counts.shape)
+        found = theta * (ratio @ phi)
+        total = found.sum(axis=1, keepdims=True)
+        theta = np.where(total > 0, found / np.where(total > 0, total, 1), theta)
+    return theta
+
+
+def windows(texts: Iterable[np.ndarray], n_vertices: int, *, width: int = 10) -> sp.csr_matrix:
+    """Windows of ordered histories as documents, for `coherence`: which vertices stand within `width` positions of each other.
+
+    Parameters
+    ----------
+    texts : the vertices (rows of phi) of each history, in their order. n_vertices : V. width : positions in a window.
+
+    Returns
+    -------
+    (W, V) CSR of ones: every run of `width` positions, one after the other by a position; a shorter history is one window.
+    Newman et al. (2010), "Automatic evaluation of topic coherence".
+
+    Raises
+    ------
+    ModelError : width below 2, a vertex that there is not.
+    """
+    if isinstance(width, bool) or not isinstance(width, (int, np.integer)) or width < 2:
+        raise ModelError(f"width must be a whole number, 2 or more; got {width!r}.")
+    parts = [np.empty((0, width), np.int64)]
+    for text in texts:
+        rows = np.asarray(text, dtype=np.int64).ravel()
+        if len(rows) and not (rows.min() >= 0 and rows.max() < n_vertices):
+            raise ModelError(f"windows: vertices are 0 to {n_vertices - 1}; got {rows.min()} to {rows.max()}.")
+        if 0 < len(rows) < width:
+            rows = np.append(rows, np.full(width - len(rows), rows[0]))  # the same vertices, once each
+        if len(rows):
+            parts.append(np.lib.stride_tricks.sliding_window_view(rows, width))
+    found = np.concatenate(parts)
+    places = np.arange(0, found.size + 1, width)
+    there = sp.csr_matrix((np.ones(found.size, np.float32), found.ravel(), places), (len(found), n_vertices))
+    there.sum_duplicates()
+    there.data[:] = 1
+    return there
+
+
+def mass(prior: np.ndarray) -> np.ndarray:
+    """Shares p(t) of the topics, the largest first, (T,); they sum to one.
+
+    Raises
+    ------
+    ModelError : prior is no p(t).
+    """
+    shares = np.asarray(prior, dtype=np.float64)
+    if shares.ndim != 1 or not len(shares) or not (shares >= 0).all() or abs(shares.sum() - 1) > 1e-3:
+        raise ModelError(f"prior must be p(t), (T,), not negative, and sum to one; got {prior!r}.")
+    return np.sort(shares)[::-1]
+
+
+def background(phi: np.ndarray, prior: np.ndarray, *, threshold: float = 0.5) -> float:
+    """Share of the occurrences whose vertex says little of topics: sum_t p(t) ln(p(t) / p(t|v)) is not above the threshold.
+
+    Parameters
+    ----------
+    phi : (V, T) p(v|t). prior : (T,) p(t). threshold : of the divergence, in nats.
+
+    Returns
+    -------
+    0 to 1, by p(v) = sum_t p(v|t) p(t). Vorontsov, Potapenko, Plavin (2015), "Additive regularization of topic models for topic
+    selection and sparse factorization".
+
+    Raises
+    ------
+    ModelError : the shapes do not fit.
+    """
+    table, shares = _table(phi, "phi"), _prior(prior, phi)
+    joint = table * shares
+    p = joint.sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = np.where(shares > 0, shares * np.log(shares * p[:, None] / joint), 0.0)
+    return float(p[(terms.sum(axis=1) <= threshold) & (p > 0)].sum() / p.sum())
+
+
 class Kernel(NamedTuple):
     """Of the kernels W_t = {v: p(t|v) > threshold}, means over the topics. size: vertices; purity: sum_{v in W_t} p(v|t);
     contrast: mean_{v in W_t} p(t|v). A topic without a kernel counts with zeros."""
@@ -187,9 +307,7 @@ def kernel(phi: np.ndarray, prior: np.ndarray, *, threshold: float = 0.25) -> Ke
     ------
     ModelError : the shapes do not fit. Vorontsov & Potapenko (2014), "Additive regularization of topic models".
     """
-    table, prior = _table(phi, "phi"), np.asarray(prior, dtype=np.float64)
-    if prior.shape != (table.shape[1],):
-        raise ModelError(f"prior must be p(t), (T,) = {(table.shape[1],)}; got {prior.shape}.")
+    table, prior = _table(phi, "phi"), _prior(prior, phi)
     alive = _alive(table)
     joint = alive * prior[table.any(axis=0)]
     embedding = joint / np.maximum(joint.sum(axis=1, keepdims=True), 1e-300)
@@ -205,6 +323,14 @@ def _table(table: np.ndarray, name: str) -> np.ndarray:
     if checked.ndim != 2 or not checked.size or not (np.isfinite(checked).all() and (checked >= 0).all()):
         raise ModelError(f"{name} must be a table of probabilities, two axes, finite and not negative; got {checked.shape}.")
     return checked
+
+
+def _prior(prior: np.ndarray, phi: np.ndarray) -> np.ndarray:
+    """p(t) in float64, of as many topics as phi has."""
+    shares = np.asarray(prior, dtype=np.float64)
+    if shares.shape != phi.shape[1:]:
+        raise ModelError(f"prior must be p(t), (T,) = {phi.shape[1:]}; got {shares.shape}.")
+    return shares
 
 
 def _alive(phi: np.ndarray) -> np.ndarray:
