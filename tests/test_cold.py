@@ -154,7 +154,7 @@ def test_few_events_do_not_outweigh_the_topics(graph: hr.Hypergraph) -> None:
     usual = model.seen.nnz / (np.diff(model.seen.indptr) > 0).sum()
     row = model.vocabularies["item"].rows(["i0"])[0]
     lifts = (model.state.lift[model.offsets["item"] + row] + 20 * np.ones(4)) / 21
-    topics = model._vectors_beside @ (lifts * model.state.prior)
+    topics = model._items.beside.vectors @ (lifts * model.state.prior)
     scores = model.neighbours.share * usual * topics + model.item_weights[[row]].toarray()[0]
     np.testing.assert_allclose(found["score"], scores[model.vocabularies["item"].rows(found["item"])], rtol=1e-3, atol=1e-6)
 
