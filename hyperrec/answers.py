@@ -166,6 +166,7 @@ class Answers:
         given : modality -> id, the context to recommend in, such as {"hour": 18}.
         filter_seen : leave out the items of the user's history; if not, and users come back to items in the log, her own events
             count, by how long ago they were and, when all contexts of the log are given, in how many of them (`hyperrec.memory`).
+            No user is recommended to herself.
         among, exclude : ids of items to choose from, or to leave out.
         diversify : the share of a list's DCG, as the model's scores promise it, that may be given up at most for items of other
             topics: .05 keeps 95 % of it or more. Among the 5 k best candidates, by `hyperrec.diversity.diversify`.
@@ -220,7 +221,7 @@ class Answers:
         """Like `recommend`, in row numbers: items (n, k) int32, -1 where there are no more, and scores (n, k) float32.
 
         seen (n, I) CSR: the items to leave out, a row for each of user_rows. given: modality -> (n,) rows, the context that each
-        list is asked in. among: rows of the items to choose from.
+        list is asked in. among: rows of the items to choose from. Users among the items are in no list of their own.
         """
         users = known_users(self._fitted(), np.asarray(user_rows))
         return best(self, asked_for(self, users, given or None, seen), k, among, diversify)

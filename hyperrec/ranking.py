@@ -65,7 +65,8 @@ def _sampled(model: Answers) -> np.ndarray:
 class Users:
     """Users, known or new.
 
-    rows (n,): theirs in histories, seen (U, I) CSR and memory. lifts (n, T) float32: p(t|u) / p(t).
+    rows (n,): theirs in histories, seen (U, I) CSR and memory. lifts (n, T) float32: p(t|u) / p(t). selves (n,): their rows among
+    the items, -1: none, where users are recommended to users; else None.
     """
 
     rows: np.ndarray
@@ -73,6 +74,7 @@ class Users:
     histories: History
     seen: sp.csr_matrix
     memory: Memory | None
+    selves: np.ndarray | None
 
     @property
     def met(self) -> sp.csr_matrix:
@@ -82,7 +84,8 @@ class Users:
 
 def known_users(model: Answers, rows: np.ndarray) -> Users:
     """Users by row number (n,)."""
-    return Users(rows, model._user_lifts(rows), model.histories, model.seen, model.memory)
+    selves = rows if model.user_modality == model.item_modality else None
+    return Users(rows, model._user_lifts(rows), model.histories, model.seen, model.memory, selves)
 
 
 def new_users(model: Answers, told: Told) -> Users:
@@ -90,12 +93,14 @@ def new_users(model: Answers, told: Told) -> Users:
     rows, items = np.arange(len(told.ids)), model._rows(model.item_modality)
     met = told.history.matrix(len(model.state.lift))[:, items]
     met.sum_duplicates()
-    memory, events = None, told.events
+    memory, selves, events = None, None, told.events
     if model.memory is not None:
         time = events.time if events.time is not None else np.arange(len(events.owners))
         found = events.rows[:, 0] - items.start
         memory = model.memory.of_new(events.owners, found, time if len(model.memory.time) else None, len(rows))
-    return Users(rows, steadied(model, told.history, told.features), told.history, met, memory)
+    if model.user_modality == model.item_modality:
+        selves = model.vocabularies[model.user_modality].encode(told.ids)  # others may have told of her
+    return Users(rows, steadied(model, told.history, told.features), told.history, met, memory, selves)
 
 
 @dataclass(frozen=True)
@@ -135,14 +140,25 @@ def asked_for(model: Answers, users: Users, given: Mapping[str, np.ndarray] | No
     out; None: users' own events may come back, and count where the log has such.
     """
     lifts = users.lifts if given is None else _under(model, users.lifts, given)
+    left_out = _left_out(users, seen)
     if seen is None and users.memory is not None:  # weights between items say what else she may want: nothing of what comes back
         own, rest = users.memory.of(users.rows, users.seen.shape[1], given)
-        return Asked(lifts, rest, None, own, seen)
+        return Asked(lifts, rest, None, own, left_out)
     if model.item_weights is None:
-        return Asked(lifts, np.ones(len(lifts), np.float32), None, None, seen)
+        return Asked(lifts, np.ones(len(lifts), np.float32), None, None, left_out)
     direct = expected_from(model, users.histories.take(users.rows), users.met)
     amount = np.float32(model.neighbours.share if model.neighbours else 1) * amounts(model, direct)
-    return Asked(lifts, amount, direct, None, seen)
+    return Asked(lifts, amount, direct, None, left_out)
+
+
+def _left_out(users: Users, seen: sp.csr_matrix | None) -> sp.csr_matrix | None:
+    """The items seen, and always the user herself."""
+    if users.selves is None:
+        return seen
+    there = np.flatnonzero(users.selves >= 0)
+    shape = len(users.rows), users.seen.shape[1]
+    selves = sp.csr_matrix((np.ones(len(there), np.float32), (there, users.selves[there])), shape)
+    return selves if seen is None else seen.maximum(selves)
 
 
 def context_rows(model: Answers, given: Mapping[str, Any] | None) -> dict[str, np.ndarray]:
