@@ -331,8 +331,15 @@ class Answers:
 
     def _check_modality(self, modality: str) -> None:
         known = self._fitted().vocabularies
-        if modality not in known:
-            raise ModelError(f"unknown modality '{modality}': the model has {listed(known)}.{did_you_mean(modality, known)}")
+        if modality in known:
+            return
+        for one in self.described or ():
+            if modality in (kind for kind, _ in one.kinds):
+                raise ModelError(
+                    f"'{modality}' is an attribute of {one.modality} and no part of the topics, which have {listed(known)}. "
+                    "To make it one, name its edge type in TopicModel(edges=...)."
+                )
+        raise ModelError(f"unknown modality '{modality}': the model has {listed(known)}.{did_you_mean(modality, known)}")
 
     @property
     def _reading(self) -> Context:
