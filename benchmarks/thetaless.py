@@ -17,6 +17,7 @@ from report import machine, write
 from topics_speed import frame_of, read
 
 import hyperrec as hr
+from hyperrec.histories import read_histories
 
 FORMS = {
     "exact": hr.FoldIn(exact=True),
@@ -30,9 +31,9 @@ ZERO = 1e-9
 def theta_of(model: hr.TopicModel, counts: sp.csr_matrix) -> np.ndarray:
     """p(t|d) (D, T) of documents, found as the model finds them."""
     frame = frame_of(counts).filter(frame_of(counts)["word"].is_in(model.vocabularies["word"].ids.implode()))
-    ids, history = model._read_histories(frame.rename({"word": model.item_modality}))
+    told = read_histories(model, frame.rename({"word": model.item_modality}))
     theta = np.full((counts.shape[0], model.n_topics), np.float32(1 / model.n_topics))
-    theta[ids.to_numpy()] = model._history_lifts(history) * model.state.prior
+    theta[told.ids.to_numpy()] = model._history_lifts(told.history) * model.state.prior
     return theta
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from threading import Lock
 from typing import Any, Self
@@ -13,18 +12,16 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
-from hyperrec.assembly import Positions, collect_history, importance_of
-from hyperrec.attributes import Attributes, Described, check_columns
-from hyperrec.cold import place_unmet, placed, steadied, unmet_vectors, with_items, with_likeness
-from hyperrec.diversity import CANDIDATES, diversified
+from hyperrec.attributes import Attributes, Described
+from hyperrec.cold import folded_in, place_unmet, steadied, with_items, with_likeness
 from hyperrec.errors import DataError, ModelError, did_you_mean, listed
-from hyperrec.explain import Explanation, explain, named_rows, normalized
-from hyperrec.hypergraph import as_numbers, vertex_columns
-from hyperrec.index import EXACT_UP_TO, SAMPLE, Index
+from hyperrec.explain import Explanation, explain, normalized, position_vectors
+from hyperrec.histories import listed_ids, one_after_other, read_histories
+from hyperrec.index import Index
 from hyperrec.logs import as_frame
-from hyperrec.logs.vertices import as_times
 from hyperrec.memory import Memory
-from hyperrec.neighbours import Neighbours, amounts, expected_from, weights_between
+from hyperrec.neighbours import Neighbours, weights_between
+from hyperrec.ranking import Asked, Items, Users, allowed_rows, asked_for, best, context_rows, known_users, new_users
 from hyperrec.topics import reading
 from hyperrec.topics.contexts import Context, Mean
 from hyperrec.topics.regularizers import Regularizer
@@ -35,27 +32,6 @@ from hyperrec.vocabulary import Vocabulary
 SILENT = 1e-3  # of its share, which a topic must have of a modality to be told
 FITTING = Lock()  # of weights between items: not every thread pool may be entered twice
 TAKEN = 2**16  # histories that are read at once
-UNSEEN_ITEM = 0.1  # pseudo-count that lets an item without events be ranked by its attributes
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What lists are asked for: lifts (n, T) of users in their contexts; direct (n, I): what the weights between items are
-    multiplied by; or own (n, I): what the users' own events say, which come back, and rest (n,): what that leaves to the topics."""
-
-    lifts: np.ndarray
-    direct: sp.csr_matrix | None = None
-    own: sp.csr_matrix | None = None
-    rest: np.ndarray | None = None
-
-    def then(self, others: Asked) -> Asked:
-        """For these users, and others after them."""
-
-        def both(a: sp.csr_matrix | None, b: sp.csr_matrix | None) -> sp.csr_matrix | None:
-            return sp.vstack([a, b], format="csr") if a is not None and b is not None else None
-
-        rest = np.concatenate([self.rest, others.rest]) if self.rest is not None and others.rest is not None else None
-        return Asked(np.concatenate([self.lifts, others.lifts]), both(self.direct, others.direct), both(self.own, others.own), rest)
 
 
 class Answers:
@@ -190,6 +166,7 @@ class Answers:
         given : modality -> id, the context to recommend in, such as {"hour": 18}.
         filter_seen : leave out the items of the user's history; if not, and users come back to items in the log, her own events
             count, by how long ago they were and, when all contexts of the log are given, in how many of them (`hyperrec.memory`).
+            No user is recommended to herself.
         among, exclude : ids of items to choose from, or to leave out.
         diversify : the share of a list's DCG, as the model's scores promise it, that may be given up at most for items of other
             topics: .05 keeps 95 % of it or more. Among the 5 k best candidates, by `hyperrec.diversity.diversify`.
@@ -207,25 +184,19 @@ class Answers:
         k = min(check_number("k", k, 1, whole=True), self.sizes[self.item_modality])
         check_number("diversify", diversify, 0, 1)
         vocabulary = self.vocabularies[self.user_modality]
-        chosen = vocabulary.rows(_listed_ids(users if users is not None else []))
+        chosen = vocabulary.rows(listed_ids(users if users is not None else []))
         rows = chosen if users is not None or histories is not None else np.arange(len(vocabulary))
-        ids, seen, asked = vocabulary.decode(rows), self.seen[rows], self._asked(rows, given, own=not filter_seen)
+        context = context_rows(self, given)
+
+        def asked(of: Users) -> Asked:
+            return asked_for(self, of, context, of.met if filter_seen else None)
+
+        ids, lists = vocabulary.decode(rows), asked(known_users(self, rows))
         if histories is not None:
-            new, history, events = self._read_histories(histories)
-            start = self.offsets[self.item_modality]
-            met = history.matrix(len(self.state.lift))[:, start : start + self.sizes[self.item_modality]]
-            met.sum_duplicates()
-            lifts = self._in_context(steadied(self, history, self._told_of(histories, new)), given)
-            if not filter_seen and self.memory is not None:
-                added = self._remembering(lifts, self._memory_of(events, len(new)), np.arange(len(new)), None)
-            else:
-                added = Asked(lifts, self._direct(history, met))
-            if users is None:
-                ids, seen, asked = new, met, added
-            else:
-                ids, seen, asked = _one_after_other(ids, new), sp.vstack([seen, met], format="csr"), asked.then(added)
-        allowed = self._allowed(among, exclude)
-        found, scores = self._best(asked, k, seen if filter_seen else None, allowed, diversify)
+            told = read_histories(self, histories)
+            added = asked(new_users(self, told))
+            ids, lists = (told.ids, added) if users is None else (one_after_other(ids, told.ids), lists.then(added))
+        found, scores = best(self, lists, k, allowed_rows(self, among, exclude), diversify)
         keep = found.ravel() >= 0
         frame = pl.DataFrame(
             {
@@ -250,17 +221,10 @@ class Answers:
         """Like `recommend`, in row numbers: items (n, k) int32, -1 where there are no more, and scores (n, k) float32.
 
         seen (n, I) CSR: the items to leave out, a row for each of user_rows. given: modality -> (n,) rows, the context that each
-        list is asked in. among: rows of the items to choose from.
+        list is asked in. among: rows of the items to choose from. Users among the items are in no list of their own.
         """
-        rows = np.asarray(user_rows)
-        lifts = self._fitted()._user_lifts(rows)
-        contexts = [self.state.lift[self.offsets[modality] + one] for modality, one in (given or {}).items()]
-        lifts = self._under(lifts, np.prod(contexts, axis=0)) if contexts else lifts
-        if seen is None and self.memory is not None:
-            asked = self._remembering(lifts, self.memory, rows, given)
-        else:
-            asked = Asked(lifts, self._direct_of(rows))
-        return self._best(asked, k, seen, among, diversify)
+        users = known_users(self._fitted(), np.asarray(user_rows))
+        return best(self, asked_for(self, users, given or None, seen), k, among, diversify)
 
     def similar(self, modality: str, ids: Iterable[Any], *, k: int = 10) -> pl.DataFrame:
         """The k nearest vertices of the same modality.
@@ -271,7 +235,7 @@ class Answers:
         self._check_modality(modality)
         vocabulary = self.vocabularies[modality]
         k = min(check_number("k", k, 1, whole=True), max(len(vocabulary) - 1, 1))
-        rows = vocabulary.rows(_listed_ids(ids))
+        rows = vocabulary.rows(listed_ids(ids))
         index = self._neighbours(modality)
         found, scores = index.search(index.vectors[rows], k + 1)
         own = found == rows[:, None]
@@ -322,22 +286,13 @@ class Answers:
         if (user is None) == (history is None):
             raise ModelError("positions takes the id of a user, or history= of a new one.")
         if history is not None:
-            ids, read, _ = self._read_histories(history)
-            if len(ids) != 1:
-                raise DataError(f"positions reads the history of one user; got {len(ids)}.")
+            told = read_histories(self, history)
+            if len(told.ids) != 1:
+                raise DataError(f"positions reads the history of one user; got {len(told.ids)}.")
+            read = told.history
         else:
             read = self.histories.take(self.vocabularies[self.user_modality].rows([user]))
-        plan, prior = self._reading.plan(), self.state.prior
-        word = self.state.lift[read.vertices]
-        left, right = (reading.contexts_of(read, plan.one_sided(left=side), self.state)[0][:-1] for side in (True, False))
-        context = reading.contexts_of(read, plan, self.state)[0][:-1]
-        joint = word * context * prior
-        joint[joint.sum(axis=1) <= 0] = prior
-        vectors = {"context_free": word, "left": left, "right": right, "context": context, "contextual": joint / prior}
-        named = named_rows(self, read.vertices, np.zeros(len(word))).select("modality", "id")
-        kind = pl.Array(pl.Float32, self.n_topics)
-        columns = {name: pl.Series(normalized(lift * prior), dtype=kind) for name, lift in vectors.items()}
-        return named.with_columns(**columns).with_row_index("position", offset=1)
+        return position_vectors(self, read)
 
     def fold_in(self, modality: str, frame: Any) -> pl.DataFrame:
         """Embeddings of vertices that were not in training, from what is known of them; nothing is refitted.
@@ -352,30 +307,7 @@ class Answers:
         `attributes`, what those of a user or an item say.
         """
         self._check_modality(modality)
-        table = _as_frame(frame)
-        if modality not in table.columns:
-            raise DataError(f"fold_in needs a column '{modality}' with the new ids; the frame has {listed(table.columns)}.")
-        others = {name: name.split("#")[0] for name in table.columns if name not in (modality, "weight", "time")}
-        for other in () if self._describing(modality, others.values()) else others.values():
-            self._check_modality(other)
-        if not others:
-            raise DataError(f"fold_in needs a column of another modality beside '{modality}', such as {listed(self.sizes)}.")
-        ids = table[modality].unique(maintain_order=True)
-        row_of = Vocabulary(modality, ids.sort()).encode(table[modality])
-        weight = _weights(table, "fold_in")
-        if described := self._describing(modality, others.values()):
-            embedding = placed(self, described, described.read(table, row_of, len(ids), weight))
-            return pl.DataFrame({"id": ids.sort(), "embedding": pl.Series(embedding, dtype=pl.Array(pl.Float32, self.n_topics))})
-        total = np.zeros((len(ids), self.n_topics))
-        for name, other in others.items():
-            known = table[name].is_not_null().to_numpy()
-            rows = self.vocabularies[other].rows(table[name].filter(pl.Series(known)))
-            np.add.at(total, row_of[known], self.embedding(other)[rows] * (weight[known] * self._tau(modality, other))[:, None])
-        total[total.sum(axis=1) == 0] = self.state.prior
-        embedding = normalized(total.astype(np.float32))
-        return pl.DataFrame(
-            {"id": ids.sort(), "embedding": pl.Series(embedding, dtype=pl.Array(pl.Float32, self.n_topics))}
-        )
+        return folded_in(self, modality, as_frame(frame, "the frame"))
 
     def with_items(self, frame: Any) -> Self:
         """A model that also knows new items, by their attributes: it recommends, compares and explains them as any other. Nothing
@@ -388,8 +320,7 @@ class Answers:
         ------
         ModelError : the model was fitted without `attributes`. DataError : an item is known already; no or unknown columns.
         """
-        table = _as_frame(frame)
-        return with_items(self._fitted(), table, _weights(table, "with_items"))
+        return with_items(self._fitted(), as_frame(frame, "the frame"))
 
     # ------------------------------------------------------------------------------------------------ internal
 
@@ -400,8 +331,15 @@ class Answers:
 
     def _check_modality(self, modality: str) -> None:
         known = self._fitted().vocabularies
-        if modality not in known:
-            raise ModelError(f"unknown modality '{modality}': the model has {listed(known)}.{did_you_mean(modality, known)}")
+        if modality in known:
+            return
+        for one in self.described or ():
+            if modality in (kind for kind, _ in one.kinds):
+                raise ModelError(
+                    f"'{modality}' is an attribute of {one.modality} and no part of the topics, which have {listed(known)}. "
+                    "To make it one, name its edge type in TopicModel(edges=...)."
+                )
+        raise ModelError(f"unknown modality '{modality}': the model has {listed(known)}.{did_you_mean(modality, known)}")
 
     @property
     def _reading(self) -> Context:
@@ -418,45 +356,12 @@ class Answers:
     def _forget_caches(self) -> None:
         self._indexes = {}
         self._item_weights = None
-        for name in ("_item_vectors", "_vectors_beside", "_item_index", "_index_beside", "_unmet_vectors", "_usual_weight"):
+        for name in ("_items", "_usual_weight"):
             self.__dict__.pop(name, None)
 
     @cached_property
-    def _item_vectors(self) -> np.ndarray:
-        """p(i) lift_it = p(i|t): what a query is multiplied by."""
-        unseen = UNSEEN_ITEM * self._tau(self.user_modality, self.item_modality)
-        counts = self.counts[self._rows(self.item_modality)] + unseen
-        popularity = (counts / counts.sum()).astype(np.float32)
-        vectors: np.ndarray = self.state.lift[self._rows(self.item_modality)] * popularity[:, None]
-        if self.described is not None:
-            rows, said = self._unmet_vectors
-            vectors[rows] = said
-        return vectors
-
-    @cached_property
-    def _vectors_beside(self) -> np.ndarray:
-        """The same beside weights between items: items without events have none, so that topics say the whole of their scores."""
-        share = self.neighbours.share if self.neighbours else 1.0
-        if self.described is None or share in (0, 1) or not len(rows := self._unmet_vectors[0]):
-            return self._item_vectors
-        vectors = self._item_vectors.copy()
-        vectors[rows] /= share
-        return vectors
-
-    @cached_property
-    def _item_index(self) -> Index:
-        return self._indexed(self._item_vectors)
-
-    @cached_property
-    def _index_beside(self) -> Index:
-        same = self._vectors_beside is self._item_vectors
-        return self._item_index if same else self._indexed(self._vectors_beside)
-
-    def _indexed(self, vectors: np.ndarray) -> Index:
-        rows = np.arange(len(self.vocabularies[self.user_modality]))
-        sample = np.random.default_rng(self.seed).choice(rows, min(SAMPLE, len(rows)), replace=False)
-        queries = self._user_lifts(sample) * self.state.prior if len(vectors) > EXACT_UP_TO else None
-        return Index(vectors, queries=queries)
+    def _items(self) -> Items:
+        return Items.of(self)
 
     def _neighbours(self, modality: str) -> Index:
         if modality not in self._indexes:
@@ -504,175 +409,11 @@ class Answers:
         """Of an event in a history."""
         return float(np.mean(self.histories.weight, dtype=np.float64)) if len(self.histories.weight) else 1.0
 
-    def _context_lift(self, given: Mapping[str, Any] | None) -> np.ndarray:
-        """Product of the lifts of the context's vertices, (T,); ones without a context."""
-        product = np.ones(self.n_topics, np.float32)
-        if given is not None and not isinstance(given, Mapping):
-            raise ModelError(f"given is {{modality: id}}, such as {{'hour': 18}}; got {given!r}.")
-        for modality, one in (given or {}).items():
-            self._check_modality(modality)
-            contexts = [m for m in self.offsets if m not in (self.item_modality, self.user_modality)]
-            if modality not in contexts:
-                raise ModelError(f"given['{modality}'] is not a context of a recommendation: expected one of {listed(contexts)}.")
-            product *= self.state.lift[self.offsets[modality] + self.vocabularies[modality].rows([one])[0]]
-        return product
-
-    def _in_context(self, lifts: np.ndarray, given: Mapping[str, Any] | None) -> np.ndarray:
-        return self._under(lifts, self._context_lift(given))
-
-    def _under(self, lifts: np.ndarray, context: np.ndarray) -> np.ndarray:
-        """Lifts (n, T) of users times those of the context; a context that shares no topic with a user says nothing to her."""
-        product: np.ndarray = lifts * context
-        mass = product @ self.state.prior
-        product[~(mass > 0)] = lifts[~(mass > 0)]
-        product /= (product @ self.state.prior)[:, None]  # a distribution again, to which weights between items can be added
-        return product
-
-    def _allowed(self, among: Iterable[Any] | None, exclude: Iterable[Any] | None) -> np.ndarray | None:
-        """Row numbers of the items that may be recommended; None: all."""
-        if among is None and exclude is None:
-            return None
-        vocabulary = self.vocabularies[self.item_modality]
-        mask = np.full(len(vocabulary), among is None)
-        if among is not None:
-            mask[vocabulary.rows(_listed_ids(among))] = True
-        if exclude is not None:
-            mask[vocabulary.rows(_listed_ids(exclude))] = False
-        return np.flatnonzero(mask)
-
-    def _best(
-        self, asked: Asked, k: int, seen: sp.csr_matrix | None, allowed: np.ndarray | None, diversify: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Lists of k, of which a share of the DCG may be given up for other topics."""
-        if not diversify:
-            return self._rank(asked, k, seen, allowed)
-        most = max(k, min(CANDIDATES * k, self.sizes[self.item_modality]))
-        candidates = self._rank(asked, most, seen, allowed)
-        return diversified(*candidates, self._neighbours(self.item_modality).vectors, k, diversify)
-
-    def _rank(
-        self, asked: Asked, k: int, seen: sp.csr_matrix | None, allowed: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        queries = np.ascontiguousarray(asked.lifts * self.state.prior, dtype=np.float32)
-        queries *= self._amount(asked)[:, None]
-        index = self._item_index if asked.direct is None else self._index_beside
-        added = []
-        if asked.direct is not None:
-            added.append((asked.direct, self.item_weights))
-        if asked.own is not None:
-            n_items = asked.own.shape[1]
-            added.append((asked.own, sp.eye_array(n_items, dtype=np.float32, format="csr")))
-        if added and seen is None:
-            seen = sp.csr_matrix((len(queries), len(self._item_vectors)), dtype=np.float32)
-        if seen is None:
-            rows, scores = index.search(queries, k, allowed=allowed)
-            return rows.astype(np.int32), scores
-        if not seen.has_sorted_indices:
-            seen = seen.sorted_indices()
-        return index.search_unseen(queries, seen.indptr, seen.indices.astype(np.int32), k, allowed=allowed, added=added)
-
-    def _direct(self, histories: History, seen: sp.csr_matrix) -> sp.csr_matrix | None:
-        """What the weights between items are multiplied by, for users with such histories; None where there are no weights."""
-        return expected_from(self, histories, seen) if self.item_weights is not None else None
-
-    def _asked(self, rows: np.ndarray, given: Mapping[str, Any] | None, *, own: bool) -> Asked:
-        """For known users by row number; own: their events come back."""
-        lifts = self._in_context(self._user_lifts(rows), given)
-        if not own or self.memory is None:
-            return Asked(lifts, self._direct_of(rows))
-        contexts = {m: np.repeat(self.vocabularies[m].rows([one]), len(rows)) for m, one in (given or {}).items()}
-        return self._remembering(lifts, self.memory, rows, contexts)
-
-    def _remembering(self, lifts: np.ndarray, memory: Memory, rows: np.ndarray, given: Mapping[str, np.ndarray] | None) -> Asked:
-        own, rest = memory.of(rows, self.sizes[self.item_modality], given)
-        return Asked(lifts, None, own, rest)  # weights between items say what else she may want: nothing of what comes back
-
-    def _memory_of(self, events: Positions, n_users: int) -> Memory:
-        """The memory of new users; where they tell no times, the rows stand in their order."""
-        assert self.memory is not None
-        time = events.time if events.time is not None else np.arange(len(events.owners))
-        items = events.rows[:, 0] - self.offsets[self.item_modality]
-        return self.memory.of_new(events.owners, items, time if len(self.memory.time) else None, n_users)
-
-    def _amount(self, asked: Asked) -> np.ndarray:
-        """What p(i|u) is multiplied by, (n,) float32, where something else is added to it."""
-        if asked.rest is not None:
-            return asked.rest
-        if asked.direct is None:
-            return np.ones(len(asked.lifts), np.float32)
-        return np.float32(self.neighbours.share if self.neighbours else 1) * amounts(self, asked.direct)
-
-    def _direct_of(self, rows: np.ndarray) -> sp.csr_matrix | None:
-        return self._direct(self.histories.take(rows), self.seen[rows]) if self.item_weights is not None else None
-
-    def _read_histories(self, frame: Any) -> tuple[pl.Series, History, Positions]:
-        """(ids of the new users, their histories, row by row too) of a frame with a column of users and one of items."""
-        table = _as_frame(frame)
-        user, item = vertex_columns((self.user_modality, self.item_modality))
-        if self.user_modality != self.item_modality:
-            names = {"user": user, "item": item}
-            table = table.rename({a: b for a, b in names.items() if a in table.columns and b not in table.columns})
-        if self.described:
-            check_columns(table, self.described[:1], [user, item, "weight", "time"], "histories")
-            if item not in table.columns:
-                table = table.with_columns(pl.lit(None, self.vocabularies[self.item_modality].ids.dtype).alias(item))
-        for needed in (user, item):
-            if needed not in table.columns:
-                raise DataError(
-                    f"histories need a column '{needed}'; the frame has {listed(table.columns)}."
-                    f"{did_you_mean(needed, table.columns)}"
-                )
-        ids = table[user].unique(maintain_order=True)
-        if ids.null_count():
-            raise DataError(f"histories: column '{user}' has nulls; every row needs the id of its user.")
-        at = pl.DataFrame({"id": ids, "row": np.arange(len(ids))})
-        if self.described:
-            table = table.filter(pl.col(item).is_not_null())
-        users = table.select(pl.col(user).alias("id")).join(at, on="id", how="left", maintain_order="left")["row"]
-        weight = _weights(table, "histories")
-        rows = self.offsets[self.item_modality] + self.vocabularies[self.item_modality].rows(table[item])
-        owners, time = users.to_numpy(), None
-        if "time" in table.columns:
-            time = as_numbers(as_times(table["time"], "histories"))
-        part = Positions(owners, rows[:, None], weight, time)
-        return ids, self._histories_of(part, len(ids)), part
-
-    def _describing(self, modality: str, others: Iterable[str]) -> Described | None:
-        """What is known of a modality, when the others are attributes of it."""
-        for one in self.described or ():
-            if one.modality == modality and {*others} <= {kind for kind, _ in one.kinds} and len({*others}):
-                return one
-        return None
-
-    def _told_of(self, frame: Any, ids: pl.Series) -> sp.csr_matrix | None:
-        """Features of new users, by the attributes in the frame of their histories."""
-        if self.described is None:
-            return None
-        table, user = _as_frame(frame), vertex_columns((self.user_modality, self.item_modality))[0]
-        column = user if user in table.columns else "user"
-        owners = table.select(pl.col(column).alias("id")).join(
-            pl.DataFrame({"id": ids, "row": np.arange(len(ids))}), on="id", how="left", maintain_order="left"
-        )["row"]
-        return self.described[0].read(table, owners.to_numpy(), len(ids), np.ones(table.height, np.float32))
-
-    @cached_property
-    def _unmet_vectors(self) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of the items without events of which something is known, and their p(i|t) (n, T)."""
-        assert self.described is not None
-        return unmet_vectors(self, self.described[1])
-
     def _place_unmet(self) -> None:
         """Give items without events a place among the topics."""
         if self.described is not None:
             self.state = place_unmet(self)
             self._forget_caches()
-
-    def _histories_of(self, part: Positions, n_users: int) -> History:
-        history, _ = collect_history([part], self._reading, n_users, len(self.state.lift))
-        items = self.vocabularies[self.item_modality]
-        factor = importance_of(self._reading, items, self.offsets[self.item_modality], len(self.state.lift))
-        history.importance = factor[history.vertices]
-        return history
 
     def _tau(self, *modalities: str) -> float:
         """Weight of the first fitted edge type between modalities; 1 when there is none."""
@@ -698,38 +439,3 @@ def check_number(name: str, value: Any, low: float, high: float = np.inf, *, who
         upper = f" to {high:g}" if np.isfinite(high) else " or more"
         raise ModelError(f"{name} must be {kind}, {low:g}{upper}; got {value!r}.")
     return value
-
-
-def _weights(table: pl.DataFrame, what: str) -> np.ndarray:
-    """Column `weight` (n,) float32, checked; ones where there is none."""
-    if "weight" not in table.columns:
-        return np.ones(table.height, np.float32)
-    if not table["weight"].dtype.is_numeric():
-        raise DataError(f"{what}: weight must be a column of numbers; got {table['weight'].dtype}. Cast the column.")
-    weight = table["weight"].cast(pl.Float32).to_numpy()
-    if not (np.isfinite(weight).all() and (weight > 0).all()):
-        raise DataError(f"{what}: weight must be positive and finite in every row.")
-    return weight
-
-
-def _listed_ids(ids: Any) -> Sequence[Any]:
-    """A list of ids; a single string or number becomes a list of one."""
-    if isinstance(ids, (str, int, np.integer)):
-        return [ids]
-    if not isinstance(ids, Iterable):
-        raise DataError(f"expected an id or a list of ids; got {ids!r}.")
-    return list(ids)
-
-
-def _one_after_other(ids: pl.Series, more: pl.Series) -> pl.Series:
-    """Known ids, then new ones, as strings where they are not of one type. Raises DataError for an id of both."""
-    more = more.cast(pl.Int64) if more.dtype.is_integer() else more.cast(pl.String)
-    if ids.dtype != more.dtype:
-        ids, more = ids.cast(pl.String), more.cast(pl.String)
-    if len(both := ids.filter(ids.is_in(more.implode()))):
-        raise DataError(f"recommend: {both[0]!r} is in users= and in histories=; name each user once.")
-    return pl.concat([ids, more.rename(ids.name)])
-
-
-def _as_frame(frame: Any) -> pl.DataFrame:
-    return as_frame(frame, "the frame")

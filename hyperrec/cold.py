@@ -13,6 +13,7 @@ import scipy.sparse as sp
 
 from hyperrec.attributes import LENGTH, Described, check_columns
 from hyperrec.errors import DataError, ModelError, listed
+from hyperrec.histories import checked_weights
 from hyperrec.topics.state import State
 from hyperrec.vocabulary import Vocabulary
 
@@ -35,7 +36,7 @@ def describe(model: Answers, graph: Hypergraph, edges: Mapping[str, float]) -> t
     active = np.flatnonzero(np.diff(model.seen.indptr if own else model.histories.indptr))
     known = active[np.diff(users.features.indptr)[active] > 0]
     lifts = model._user_lifts(known) if own else model._history_lifts(model.histories.take(known))
-    items = items.learned(met, model._item_vectors[met], regularization)
+    items = items.learned(met, model._items.alone.vectors[met], regularization)
     return users.learned(known, lifts - 1, regularization), items.having(scale=_scale(model, items, met))
 
 
@@ -60,16 +61,21 @@ def said_of(items: Described, rows: np.ndarray) -> np.ndarray:
     return items.says(items.features[rows], LENGTH)
 
 
+def _unmet(model: Answers, items: Described) -> np.ndarray:
+    met = np.bincount(model.seen.indices, minlength=model.seen.shape[1])
+    return np.flatnonzero((met == 0) & (np.diff(items.features.indptr) > 0))
+
+
 def unmet_vectors(model: Answers, items: Described) -> tuple[np.ndarray, np.ndarray]:
     """Rows (n,) of the items without events of which something is known, and the p(i|t) (n, T) that they would have with events."""
-    met = np.bincount(model.seen.indices, minlength=model.seen.shape[1])
-    rows = np.flatnonzero((met == 0) & (np.diff(items.features.indptr) > 0))
+    rows = _unmet(model, items)
     return rows, np.float32(items.scale) * said_of(items, rows)
 
 
 def place_unmet(model: Answers) -> State:
     """The state with the topics of items without events."""
-    rows, said = model._unmet_vectors
+    assert model.described is not None
+    rows, said = unmet_vectors(model, model.described[1])
     without = model.n_v[model._rows(model.item_modality)][rows] == 0  # no fitted edge says where they lie
     embedding, lift = model.state.embedding.copy(), model.state.lift.copy()
     place = model.offsets[model.item_modality] + rows[without]
@@ -82,7 +88,8 @@ def with_likeness(model: Answers, weights: sp.csr_matrix | None) -> sp.csr_matri
     """The weights between items with those to items without events, from the items that they are like."""
     if model.described is None or model.attributes is None or not model.attributes.likeness:
         return weights
-    items, (rows, _), size = model.described[1], model._unmet_vectors, model.seen.shape[1]
+    items, size = model.described[1], model.seen.shape[1]
+    rows = _unmet(model, items)
     if not len(rows):
         return weights
     likeness = items.likeness(items.features[rows], np.flatnonzero(np.bincount(model.seen.indices, minlength=size)))
@@ -124,7 +131,33 @@ def placed(model: Answers, described: Described, features: sp.csr_matrix) -> np.
     return _distributions(lifts * model.state.prior, model.state.prior)
 
 
-def with_items(model: M, table: pl.DataFrame, weight: np.ndarray) -> M:
+def folded_in(model: Answers, modality: str, table: pl.DataFrame) -> pl.DataFrame:
+    """id, embedding of new vertices of a modality: see `Answers.fold_in`."""
+    if modality not in table.columns:
+        raise DataError(f"fold_in needs a column '{modality}' with the new ids; the frame has {listed(table.columns)}.")
+    others = {name: name.split("#")[0] for name in table.columns if name not in (modality, "weight", "time")}
+    if not others:
+        raise DataError(f"fold_in needs a column of another modality beside '{modality}', such as {listed(model.sizes)}.")
+    sides = [one for one in model.described or () if one.modality == modality]
+    described = next((one for one in sides if {*others.values()} <= {kind for kind, _ in one.kinds}), None)
+    for other in others.values() if described is None else ():
+        model._check_modality(other)
+    ids = table[modality].unique(maintain_order=True).sort()
+    row_of = Vocabulary(modality, ids).encode(table[modality])
+    weight = checked_weights(table, "fold_in")
+    if described is not None:
+        embedding = placed(model, described, described.read(table, row_of, len(ids), weight))
+    else:
+        total = np.zeros((len(ids), model.n_topics))
+        for name, other in others.items():
+            known = table[name].is_not_null().to_numpy()
+            rows = model.vocabularies[other].rows(table[name].filter(pl.Series(known)))
+            np.add.at(total, row_of[known], model.embedding(other)[rows] * (weight[known] * model._tau(modality, other))[:, None])
+        embedding = _distributions(total.astype(np.float32), model.state.prior)
+    return pl.DataFrame({"id": ids, "embedding": pl.Series(embedding, dtype=pl.Array(pl.Float32, model.n_topics))})
+
+
+def with_items(model: M, table: pl.DataFrame) -> M:
     """A model with longer vocabulary and tables: see `Answers.with_items`."""
     from hyperrec.growth import extended, grown
 
@@ -138,7 +171,7 @@ def with_items(model: M, table: pl.DataFrame, weight: np.ndarray) -> M:
     new, known = Vocabulary(item, ids), model.vocabularies[item]
     if len(old := np.flatnonzero(known.encode(ids) >= 0)):
         raise DataError(f"with_items: the model knows {item} {ids[int(old[0])]!r} already; give new items only.")
-    features = items.read(table, new.encode(table[item]), len(ids), weight)
+    features = items.read(table, new.encode(table[item]), len(ids), checked_weights(table, "with_items"))
     longer = copy(model)
     longer.vocabularies = {**model.vocabularies, item: extended(known, new)}
     fit, assembly = grown(model, longer.vocabularies)

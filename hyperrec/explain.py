@@ -10,10 +10,12 @@ import numpy as np
 import polars as pl
 
 from hyperrec.cold import share_of_prior, what_is_known
+from hyperrec.ranking import Asked, asked_for, context_rows, known_users
 from hyperrec.topics import reading
 
 if TYPE_CHECKING:
-    from hyperrec.answers import Answers, Asked
+    from hyperrec.answers import Answers
+    from hyperrec.topics.shards import History
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,9 @@ def explain(
     """
     user_row = model.vocabularies[model.user_modality].rows([user])
     item_row = model.vocabularies[model.item_modality].rows([item])
-    prior, lifts = model.state.prior, model._user_lifts(user_row)[0]
-    asked = model._asked(user_row, given, own=not filter_seen)
-    vectors = model._item_vectors if asked.direct is None else model._vectors_beside
-    by_topic = vectors[item_row[0]] * prior * asked.lifts[0] * model._amount(asked)[0]
+    users, prior = known_users(model, user_row), model.state.prior
+    asked, lifts = asked_for(model, users, context_rows(model, given), users.met if filter_seen else None), users.lifts[0]
+    by_topic = asked.index(model._items).vectors[item_row[0]] * prior * asked.lifts[0] * asked.amount[0]
     vector = np.divide(by_topic, lifts, out=np.zeros_like(lifts), where=lifts > 0)
     number = np.arange(model.n_topics)
     names = [f"topic {one}" for one in number]
@@ -116,6 +117,21 @@ def known_part(model: Answers, user_row: int, vector: np.ndarray) -> tuple[pl.Da
     row = ["attributes", None, name, added] if name else ["prior", None, f"what every {model.user_modality} likes", added]
     schema = {"modality": pl.String, "id": pl.String, "name": pl.String, "contribution": pl.Float64}
     return pl.DataFrame([row], schema=schema, orient="row"), added
+
+
+def position_vectors(model: Answers, history: History) -> pl.DataFrame:
+    """The five vectors of each position of the one container of a history: see `Answers.positions`."""
+    plan, prior = model._reading.plan(), model.state.prior
+    word = model.state.lift[history.vertices]
+    left, right = (reading.contexts_of(history, plan.one_sided(left=side), model.state)[0][:-1] for side in (True, False))
+    context = reading.contexts_of(history, plan, model.state)[0][:-1]
+    joint = word * context * prior
+    joint[joint.sum(axis=1) <= 0] = prior
+    vectors = {"context_free": word, "left": left, "right": right, "context": context, "contextual": joint / prior}
+    named = named_rows(model, history.vertices, np.zeros(len(word))).select("modality", "id")
+    kind = pl.Array(pl.Float32, model.n_topics)
+    columns = {name: pl.Series(normalized(lift * prior), dtype=kind) for name, lift in vectors.items()}
+    return named.with_columns(**columns).with_row_index("position", offset=1)
 
 
 def named_rows(model: Answers, rows: np.ndarray, contribution: np.ndarray) -> pl.DataFrame:

@@ -52,7 +52,7 @@ class Memory:
     ) -> tuple[sp.csr_matrix, np.ndarray]:
         """(n, I) CSR: what the events of users (n,) say of items, and what is left for their topics (n,).
 
-        given : modality -> rows (n,) of the contexts; read where all of them are given.
+        given : modality -> rows (n,), or (1,) for all, of the contexts; read where all of them are given.
         """
         lengths = np.diff(self.indptr)[users]
         starts = np.append(0, np.cumsum(lengths)).astype(np.int64)
@@ -60,7 +60,7 @@ class Memory:
         chosen = [j for j, modality in enumerate(self.contexts) if given is not None and modality in given]
         if chosen and len(chosen) == len(self.contexts):
             assert given is not None
-            asked = np.stack([given[modality] for modality in self.contexts], axis=1).astype(np.int32)
+            asked = np.stack([np.broadcast_to(given[modality], len(users)) for modality in self.contexts], axis=1).astype(np.int32)
             places, weights = self.places, self.weights
         else:
             asked, places, weights = np.empty((len(users), 0), np.int32), self.places[:, :0], self.plain
@@ -72,9 +72,9 @@ class Memory:
         return sp.csr_matrix((values, self.items[at], starts), (len(users), n_items)), rest
 
     def of_new(self, owners: np.ndarray, items: np.ndarray, time: np.ndarray | None, n_users: int) -> Memory:
-        """The events of users who were not there; the weights are these."""
+        """The events of users who were not there, whose contexts are not told; the weights are these."""
         none = np.empty((len(items), 0), np.int32)
-        return replace(_sorted(owners, items, none, time, n_users), weights=self.weights, plain=self.plain, contexts=self.contexts)
+        return replace(_sorted(owners, items, none, time, n_users), weights=self.weights, plain=self.plain)
 
 
 def memory_of(

@@ -112,7 +112,7 @@ def weights_between(model: Answers) -> sp.csr_matrix:
         profile += x.T @ ((weight * size)[:, None] * lifts)
         if following_here is not None:
             following = following + x.T @ sp.diags_array(weight) @ following_here
-    return _solved(gram, profile * model.state.prior, following.tocsc(), model._item_vectors[items], items, options, model)
+    return _solved(gram, profile * model.state.prior, following.tocsc(), model._items.alone.vectors[items], items, options, model)
 
 
 def _solved(

@@ -154,7 +154,7 @@ def test_few_events_do_not_outweigh_the_topics(graph: hr.Hypergraph) -> None:
     usual = model.seen.nnz / (np.diff(model.seen.indptr) > 0).sum()
     row = model.vocabularies["item"].rows(["i0"])[0]
     lifts = (model.state.lift[model.offsets["item"] + row] + 20 * np.ones(4)) / 21
-    topics = model._vectors_beside @ (lifts * model.state.prior)
+    topics = model._items.beside.vectors @ (lifts * model.state.prior)
     scores = model.neighbours.share * usual * topics + model.item_weights[[row]].toarray()[0]
     np.testing.assert_allclose(found["score"], scores[model.vocabularies["item"].rows(found["item"])], rtol=1e-3, atol=1e-6)
 
@@ -257,6 +257,20 @@ def test_messages(graph: hr.Hypergraph, tmp_path: Path) -> None:
     assert message(lambda: known.recommend(histories=pl.DataFrame({"user": ["a"], "agee": ["old"]}))) == (
         "histories: column 'agee' is unknown; expected some of user, item, weight, time, age. Did you mean 'age'?"
     )
+    of_item, of_user = (
+        f"'{kind}' is an attribute of {of} and no part of the topics, which have item, user. To make it one, name its edge type in "
+        "TopicModel(edges=...)."
+        for kind, of in (("genre", "item"), ("age", "user"))
+    )
+    for ask in (
+        lambda: known.topics("genre"),
+        lambda: known.fold_in("genre", pl.DataFrame({"genre": ["noir"], "item": ["i3"]})),
+        lambda: known.fold_in("item", pl.DataFrame({"item": ["x"], "genre": ["drama"], "user": ["u1"]})),
+        lambda: known.recommend("u1", given={"genre": "drama"}),
+    ):
+        assert message(ask) == of_item
+    assert message(lambda: known.fold_in("item", pl.DataFrame({"item": ["x"], "age": ["old"]}))) == of_user
+    assert message(lambda: known.topics("gener")) == "unknown modality 'gener': the model has item, user."
     assert message(lambda: known.partial_fit(graph)) == (
         "partial_fit: what attributes say is learned from a whole graph: fit anew, or leave attributes= out."
     )

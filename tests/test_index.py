@@ -177,8 +177,8 @@ def test_recall_is_that_of_the_queries_that_are_asked() -> None:
 
 
 def test_the_index_of_items_is_measured_on_users(films: hr.Hypergraph, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hyperrec.answers.EXACT_UP_TO", 10)
+    monkeypatch.setattr("hyperrec.ranking.EXACT_UP_TO", 10)
     model = hr.TopicModel(3, edges={"watched": 1.0}, n_passes=2).fit(films, progress=False)
-    sample = model._item_index._sample
+    sample = model._items.alone._sample
     assert sample.shape == (120, 3)
     np.testing.assert_allclose(sample.sum(axis=1), 1, rtol=1e-5)

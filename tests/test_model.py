@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hyperrec as hr
-from hyperrec.answers import UNSEEN_ITEM
+from hyperrec.ranking import UNSEEN_ITEM
 
 EDGES = {"watched": 1.0, "genre": 0.2, "watched_at": 0.1}
 GENRES, HOURS = ["drama", "comedy", "horror"], ["day", "evening", "night"]
@@ -286,9 +286,9 @@ def test_few_events_are_read_beside_a_prior(films: hr.Hypergraph, prior: float) 
     lift = model.state.lift[model.offsets["item"] + model.vocabularies["item"].rows(["film-0", "film-1"])].astype(float)
     n = 3 / model.histories.weight.mean()
     mixed = (n * (2 * lift[0] + lift[1]) / 3 + prior) / (n + prior)
-    expected = model._item_vectors.astype(float) @ (mixed * model.state.prior)
+    expected = model._items.alone.vectors.astype(float) @ (mixed * model.state.prior)
     np.testing.assert_allclose(found["score"], expected[model.vocabularies["item"].rows(found["item"])], rtol=1e-4)
-    popular = model._item_vectors @ model.state.prior
+    popular = model._items.alone.vectors @ model.state.prior
     if prior == 1e9:
         np.testing.assert_allclose(found["score"], np.sort(popular)[::-1], rtol=1e-4)
 

@@ -35,7 +35,7 @@ def items_of(model: hr.TopicModel) -> list[list[int]]:
 
 
 def by_topics(model: hr.TopicModel, lifts: np.ndarray) -> np.ndarray:
-    return np.asarray((lifts.astype(float) * model.state.prior) @ model._item_vectors.T.astype(float))
+    return np.asarray((lifts.astype(float) * model.state.prior) @ model._items.alone.vectors.T.astype(float))
 
 
 @pytest.mark.parametrize("context", [hr.Mean(), hr.FoldIn(), None], ids=str)

@@ -71,85 +71,82 @@ class OfTold:
         return pl.concat(parts, how="diagonal_relaxed").sort("user", maintain_order=True)
 
 
+def _draw_within(rng: np.random.Generator, low: float, high: float) -> float:
+    return round(float(rng.uniform(low, high)), 3)
+
+
+def _draw_power(rng: np.random.Generator, low: float, high: float) -> float:
+    """10 to a power from low to high."""
+    return float(f"{10 ** rng.uniform(low, high):.3g}")
+
+
+def _draw_topics(rng: np.random.Generator, task: Task, n_topics: list[int], n_passes: tuple[int, int]) -> dict[str, Any]:
+    """What every model has: n_topics is one of these, n_passes from the first to the last."""
+    return {
+        "n_topics": min(int(rng.choice(n_topics)), task.n_items),
+        "n_passes": int(rng.integers(*n_passes, endpoint=True)),
+        "length_damping": _draw_within(rng, 0, 0.5),
+    }
+
+
 def _draw_neighbours(rng: np.random.Generator) -> dict[str, Any]:
     return {
-        "regularization": float(f"{10 ** rng.uniform(2, 3.3):.3g}"),
-        "share": round(float(rng.uniform(0.2, 0.7)), 3),
+        "regularization": _draw_power(rng, 2, 3.3),
+        "share": _draw_within(rng, 0.2, 0.7),
         "kept": int(rng.choice([100, 300, 1000])),
     }
 
 
 def draw_warm(rng: np.random.Generator, task: Task) -> dict[str, Any]:
-    return {
-        "n_topics": min(int(rng.choice([200, 400, 800])), task.n_items),
-        "n_passes": int(rng.integers(20, 81)),
-        "length_damping": round(float(rng.uniform(0, 0.5)), 3),
-        **_draw_neighbours(rng),
-    }
+    return {**_draw_topics(rng, task, [200, 400, 800], (20, 80)), **_draw_neighbours(rng)}
 
 
 def draw_next(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     return {
-        "n_topics": min(int(rng.choice([200, 400, 800])), task.n_items),
-        "n_passes": int(rng.integers(8, 41)),  # more of them overfit
-        "length_damping": round(float(rng.uniform(0, 0.5)), 3),
-        "recency": round(float(rng.uniform(0.1, 0.6)), 3),
+        **_draw_topics(rng, task, [200, 400, 800], (8, 40)),  # more passes overfit
+        "recency": _draw_within(rng, 0.1, 0.6),
         **_draw_neighbours(rng),
-        "gamma": float(f"{10 ** rng.uniform(-1.5, -0.5):.3g}"),
+        "gamma": _draw_power(rng, -1.5, -0.5),
     }
 
 
 def draw_context(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     return {
-        "n_topics": min(int(rng.choice([100, 200, 400])), task.n_items),
-        "n_passes": int(rng.integers(20, 81)),
-        "length_damping": round(float(rng.uniform(0, 0.5)), 3),
-        "context_exponent": round(float(rng.uniform(0, 0.5)), 3),
-        "tau": float(f"{10 ** rng.uniform(-2, 0):.3g}"),
-        "regularization": float(f"{10 ** rng.uniform(1, 2.7):.3g}"),
-        "share": round(float(rng.uniform(0.2, 0.7)), 3),
+        **_draw_topics(rng, task, [100, 200, 400], (20, 80)),
+        "context_exponent": _draw_within(rng, 0, 0.5),
+        "tau": _draw_power(rng, -2, 0),
+        "regularization": _draw_power(rng, 1, 2.7),
+        "share": _draw_within(rng, 0.2, 0.7),
     }
 
 
 def draw_cold_items(rng: np.random.Generator, task: Task, *, kinds: tuple[str, ...]) -> dict[str, Any]:
     """The weights of the attributes of items are drawn under the names of their edge types; that of the first is 1."""
     return {
-        "n_topics": min(int(rng.choice([200, 400, 800])), task.n_items),
-        "n_passes": int(rng.integers(20, 61)),
-        "length_damping": round(float(rng.uniform(0, 0.5)), 3),
-        **{kind: float(f"{10 ** rng.uniform(-0.7, 0.7):.3g}") for kind in kinds[1:]},
-        "ridge": float(f"{10 ** rng.uniform(-0.5, 1.5):.3g}"),
-        "likeness": float(f"{10 ** rng.uniform(-2.5, -0.5):.3g}"),
+        **_draw_topics(rng, task, [200, 400, 800], (20, 60)),
+        **{kind: _draw_power(rng, -0.7, 0.7) for kind in kinds[1:]},
+        "ridge": _draw_power(rng, -0.5, 1.5),
+        "likeness": _draw_power(rng, -2.5, -0.5),
     }
 
 
 def draw_people(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     return {
-        "n_topics": min(int(rng.choice([50, 100, 200, 400])), task.n_items),
-        "n_passes": int(rng.integers(15, 61)),
-        "length_damping": round(float(rng.uniform(0, 0.5)), 3),
-        "ridge": float(f"{10 ** rng.uniform(0, 3):.3g}"),
-        "history_prior": float(f"{10 ** rng.uniform(0.5, 2.5):.3g}"),
+        **_draw_topics(rng, task, [50, 100, 200, 400], (15, 60)),
+        "ridge": _draw_power(rng, 0, 3),
+        "history_prior": _draw_power(rng, 0.5, 2.5),
         **_draw_neighbours(rng),
     }
 
 
 def draw_basket(rng: np.random.Generator, task: Task) -> dict[str, Any]:
-    return {
-        "n_topics": min(int(rng.choice([50, 100, 200])), task.n_items),
-        "n_passes": int(rng.integers(8, 31)),
-        "length_damping": round(float(rng.uniform(0, 0.5)), 3),
-    }
+    return _draw_topics(rng, task, [50, 100, 200], (8, 30))
 
 
 def draw_typed(rng: np.random.Generator, task: Task, *, kinds: tuple[str, ...], used: bool) -> dict[str, Any]:
     """The same draws with the edges and without them, but for their weights."""
-    weights = {kind: float(f"{10 ** rng.uniform(-2, 0):.3g}") for kind in kinds}
-    base = {
-        "n_topics": min(int(rng.choice([200, 400, 800])), task.n_items),
-        "n_passes": int(rng.integers(20, 61)),
-        "length_damping": round(float(rng.uniform(0, 0.5)), 3),
-    }
+    weights = {kind: _draw_power(rng, -2, 0) for kind in kinds}
+    base = _draw_topics(rng, task, [200, 400, 800], (20, 60))
     return {**base, **weights} if used else base
 
 

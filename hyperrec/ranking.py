@@ -1,0 +1,227 @@
+"""Ranking: lists of the best items for users, known or new, in a context."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from functools import reduce
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from hyperrec.cold import steadied, unmet_vectors
+from hyperrec.diversity import CANDIDATES, diversified
+from hyperrec.errors import ModelError, listed
+from hyperrec.histories import Told, listed_ids
+from hyperrec.index import EXACT_UP_TO, SAMPLE, Index
+from hyperrec.neighbours import amounts, expected_from
+
+if TYPE_CHECKING:
+    from hyperrec.answers import Answers
+    from hyperrec.memory import Memory
+    from hyperrec.topics.shards import History
+
+UNSEEN_ITEM = 0.1  # pseudo-count that lets an item without events be ranked by its attributes
+
+
+class Items(NamedTuple):
+    """Items as lists read them: indexes of vectors p(i) lift_it = p(i|t) (I, T), which queries are multiplied by.
+
+    beside: where weights between items are added; items without events have none, so that topics say the whole of their scores.
+    """
+
+    alone: Index
+    beside: Index
+
+    @classmethod
+    def of(cls, model: Answers) -> Items:
+        rows = model._rows(model.item_modality)
+        counts = model.counts[rows] + UNSEEN_ITEM * model._tau(model.user_modality, model.item_modality)
+        popularity = (counts / counts.sum()).astype(np.float32)
+        vectors: np.ndarray = model.state.lift[rows] * popularity[:, None]
+        unmet = np.empty(0, np.int64)
+        if model.described is not None:
+            unmet, said = unmet_vectors(model, model.described[1])
+            vectors[unmet] = said
+        queries = _sampled(model) if len(vectors) > EXACT_UP_TO else None
+        alone = Index(vectors, queries=queries)
+        share = model.neighbours.share if model.neighbours else 1.0
+        if share in (0, 1) or not len(unmet):
+            return cls(alone, alone)
+        beside = vectors.copy()
+        beside[unmet] /= share
+        return cls(alone, Index(beside, queries=queries))
+
+
+def _sampled(model: Answers) -> np.ndarray:
+    """Queries of users, which an index that is not exact is measured on."""
+    rows = np.arange(len(model.vocabularies[model.user_modality]))
+    sample = np.random.default_rng(model.seed).choice(rows, min(SAMPLE, len(rows)), replace=False)
+    return np.asarray(model._user_lifts(sample) * model.state.prior)
+
+
+@dataclass(frozen=True)
+class Users:
+    """Users, known or new.
+
+    rows (n,): theirs in histories, seen (U, I) CSR and memory. lifts (n, T) float32: p(t|u) / p(t). selves (n,): their rows among
+    the items, -1: none, where users are recommended to users; else None.
+    """
+
+    rows: np.ndarray
+    lifts: np.ndarray
+    histories: History
+    seen: sp.csr_matrix
+    memory: Memory | None
+    selves: np.ndarray | None
+
+    @property
+    def met(self) -> sp.csr_matrix:
+        """The items of their histories, (n, I)."""
+        return self.seen[self.rows]
+
+
+def known_users(model: Answers, rows: np.ndarray) -> Users:
+    """Users by row number (n,)."""
+    selves = rows if model.user_modality == model.item_modality else None
+    return Users(rows, model._user_lifts(rows), model.histories, model.seen, model.memory, selves)
+
+
+def new_users(model: Answers, told: Told) -> Users:
+    """Users by what is told of them; where they tell no times, the rows stand in their order."""
+    rows, items = np.arange(len(told.ids)), model._rows(model.item_modality)
+    met = told.history.matrix(len(model.state.lift))[:, items]
+    met.sum_duplicates()
+    memory, selves, events = None, None, told.events
+    if model.memory is not None:
+        time = events.time if events.time is not None else np.arange(len(events.owners))
+        found = events.rows[:, 0] - items.start
+        memory = model.memory.of_new(events.owners, found, time if len(model.memory.time) else None, len(rows))
+    if model.user_modality == model.item_modality:
+        selves = model.vocabularies[model.user_modality].encode(told.ids)  # others may have told of her
+    return Users(rows, steadied(model, told.history, told.features), told.history, met, memory, selves)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What lists are asked for.
+
+    lifts (n, T): of users in their contexts. amount (n,) float32: what p(i|u) is multiplied by where something is added to it:
+    direct (n, I): what the weights between items are multiplied by; or own (n, I): what the users' own events say, which come back.
+    left_out (n, I): the items that are not listed. None: nothing.
+    """
+
+    lifts: np.ndarray
+    amount: np.ndarray
+    direct: sp.csr_matrix | None
+    own: sp.csr_matrix | None
+    left_out: sp.csr_matrix | None
+
+    def then(self, others: Asked) -> Asked:
+        """For these users, and others after them."""
+
+        def both(a: Any, b: Any) -> Any:
+            if a is None or b is None:
+                return None
+            return sp.vstack([a, b], format="csr") if sp.issparse(a) else np.concatenate([a, b])
+
+        return Asked(*(both(getattr(self, one.name), getattr(others, one.name)) for one in fields(self)))
+
+    def index(self, items: Items) -> Index:
+        """Of the items that the lists are made of."""
+        return items.alone if self.direct is None else items.beside
+
+
+def asked_for(model: Answers, users: Users, given: Mapping[str, np.ndarray] | None, seen: sp.csr_matrix | None) -> Asked:
+    """What lists for users are asked for in a context.
+
+    given : modality -> rows (n,) or (1,) of the contexts; None: the lifts are read as they are. seen (n, I) : the items to leave
+    out; None: users' own events may come back, and count where the log has such.
+    """
+    lifts = users.lifts if given is None else _under(model, users.lifts, given)
+    left_out = _left_out(users, seen)
+    if seen is None and users.memory is not None:  # weights between items say what else she may want: nothing of what comes back
+        own, rest = users.memory.of(users.rows, users.seen.shape[1], given)
+        return Asked(lifts, rest, None, own, left_out)
+    if model.item_weights is None:
+        return Asked(lifts, np.ones(len(lifts), np.float32), None, None, left_out)
+    direct = expected_from(model, users.histories.take(users.rows), users.met)
+    amount = np.float32(model.neighbours.share if model.neighbours else 1) * amounts(model, direct)
+    return Asked(lifts, amount, direct, None, left_out)
+
+
+def _left_out(users: Users, seen: sp.csr_matrix | None) -> sp.csr_matrix | None:
+    """The items seen, and always the user herself."""
+    if users.selves is None:
+        return seen
+    there = np.flatnonzero(users.selves >= 0)
+    shape = len(users.rows), users.seen.shape[1]
+    selves = sp.csr_matrix((np.ones(len(there), np.float32), (there, users.selves[there])), shape)
+    return selves if seen is None else seen.maximum(selves)
+
+
+def context_rows(model: Answers, given: Mapping[str, Any] | None) -> dict[str, np.ndarray]:
+    """modality -> its row (1,) of a context {modality: id}."""
+    if given is not None and not isinstance(given, Mapping):
+        raise ModelError(f"given is {{modality: id}}, such as {{'hour': 18}}; got {given!r}.")
+    contexts = [m for m in model.offsets if m not in (model.item_modality, model.user_modality)]
+    for modality in given or {}:
+        model._check_modality(modality)
+        if modality not in contexts:
+            raise ModelError(f"given['{modality}'] is not a context of a recommendation: expected one of {listed(contexts)}.")
+    return {modality: model.vocabularies[modality].rows([one]) for modality, one in (given or {}).items()}
+
+
+def allowed_rows(model: Answers, among: Iterable[Any] | None, exclude: Iterable[Any] | None) -> np.ndarray | None:
+    """Row numbers of the items that may be recommended; None: all."""
+    if among is None and exclude is None:
+        return None
+    vocabulary = model.vocabularies[model.item_modality]
+    mask = np.full(len(vocabulary), among is None)
+    if among is not None:
+        mask[vocabulary.rows(listed_ids(among))] = True
+    if exclude is not None:
+        mask[vocabulary.rows(listed_ids(exclude))] = False
+    return np.flatnonzero(mask)
+
+
+def _under(model: Answers, lifts: np.ndarray, given: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Lifts (n, T) of users times those of a context; a context that shares no topic with a user says nothing to her."""
+    context = [model.state.lift[model.offsets[modality] + rows] for modality, rows in given.items()]
+    product: np.ndarray = lifts * reduce(np.multiply, context, np.float32(1))
+    mass = product @ model.state.prior
+    product[~(mass > 0)] = lifts[~(mass > 0)]
+    product /= (product @ model.state.prior)[:, None]  # a distribution again, to which weights between items can be added
+    return product
+
+
+def best(
+    model: Answers, asked: Asked, k: int, allowed: np.ndarray | None = None, diversify: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lists of k, of which a share of the DCG may be given up for other topics: items (n, k) int32, -1 where there are no more, and
+    scores (n, k). allowed: rows of the items to choose from; None: all."""
+    if not diversify:
+        return _ranked(model, asked, k, allowed)
+    most = max(k, min(CANDIDATES * k, model.sizes[model.item_modality]))
+    candidates = _ranked(model, asked, most, allowed)
+    return diversified(*candidates, model._neighbours(model.item_modality).vectors, k, diversify)
+
+
+def _ranked(model: Answers, asked: Asked, k: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    queries = np.ascontiguousarray(asked.lifts * model.state.prior, dtype=np.float32)
+    queries *= asked.amount[:, None]
+    index, seen, added = asked.index(model._items), asked.left_out, []
+    n_items = len(index.vectors)
+    if asked.direct is not None:
+        added.append((asked.direct, model.item_weights))
+    if asked.own is not None:
+        added.append((asked.own, sp.eye_array(n_items, dtype=np.float32, format="csr")))
+    if added and seen is None:
+        seen = sp.csr_matrix((len(queries), n_items), dtype=np.float32)
+    if seen is None:
+        rows, scores = index.search(queries, k, allowed=allowed)
+        return rows.astype(np.int32), scores
+    if not seen.has_sorted_indices:
+        seen = seen.sorted_indices()
+    return index.search_unseen(queries, seen.indptr, seen.indices.astype(np.int32), k, allowed=allowed, added=added)
