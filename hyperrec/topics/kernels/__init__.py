@@ -12,8 +12,9 @@ import logging
 
 from numba.core.event import Event, Listener, register
 
-REORDER = {"reassoc", "contract", "nsz", "arcp"}
-"""Flags that let sums be reordered into vector lanes; nan and infinity keep their meaning."""
+REORDER = {"reassoc", "contract", "nsz"}
+"""Flags that let sums be reordered into vector lanes; nan and infinity keep their meaning. Not "arcp": with it the process that
+compiles a kernel gets other last bits than those that read it from numba's cache."""
 
 
 class _CompileNotice(Listener):

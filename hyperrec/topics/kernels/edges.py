@@ -460,8 +460,10 @@ def add_pairs_folded_in(
                 lost = np.float32(0)
                 if exact:
                     for t in range(n_topics):
-                        word[t] = prior[t] * row[t] * scale[v]
+                        word[t] = prior[t] * row[t]
                         back[t] = 0
+                    for t in range(n_topics):  # a loop of its own: three factors in one would be multiplied in any order
+                        word[t] *= scale[v]
                 level = np.float32(0)
                 for j in range(row_indptr[r], row_indptr[r + 1]):
                     d = members[j]
