@@ -19,6 +19,8 @@ ROOT = Path(schemas.__file__).resolve().parents[1]
 SHIPPED = [
     "citeulike-t", "complete-journey", "events", "frappe", "hetrec-lastfm", "movielens-100k", "movielens-1m", "online-retail",
 ]  # fmt: skip
+ITEM = "edges.bought.vertices.item"
+WORDS = {"column": "sku", "tokenize": True}
 SHOP = """
 name = "shop"
 
@@ -176,6 +178,18 @@ def test_a_misspelt_key_is_named_before_what_it_leaves_missing() -> None:
         ({"tables.log.types": {"sku": "int"}}, "tables.log.types.sku: Input should be 'string', 'integer' or 'number'; got 'int'."),
         ({"tables.log.separator": ""}, 'tables.log: separator = "" makes a line one column: give columns = ["its name"].'),
         ({"tables.log.columns": ["a", "b", "a"]}, "tables.log: columns repeats a."),
+        ({"edges.bought.vertices.item.min_df": 2}, "edges.bought.vertices.item: min_df needs tokenize = true."),
+        ({ITEM: {"column": "sku", "lemmas": "en", "ordered": True}}, "item: ordered, lemmas need tokenize = true."),
+        ({ITEM: WORDS | {"min_df": 0}}, ".min_df; got 0: expected a number of rows, 1 or more, or a share of them, 0.0 to 1.0."),
+        ({ITEM: WORDS | {"max_df": 1.5}}, f"{ITEM}.max_df; got 1.5: expected a number of rows, 1 or more, or a share"),
+        ({ITEM: WORDS | {"max_df": True}}, f"{ITEM}.max_df; got True: expected a number of rows"),
+        ({ITEM: WORDS | {"min_df": 5, "max_df": 2}}, "min_df = 5 and max_df = 2 leave no words: expected min_df <= max_df."),
+        ({ITEM: WORDS | {"stop_words": 5}}, f'{ITEM}.stop_words; got 5: expected a list of words, or a language such as "en".'),
+        ({ITEM: WORDS | {"strip": ["header"]}}, "item.strip[0]: Input should be 'headers', 'quotes' or 'footers'; got 'header'."),
+        (
+            {ITEM: WORDS | {"ordered": True}, "edges.bought.distinct": True},
+            "edges.bought: distinct leaves each word of a text once, but 'item' is ordered: leave one of them out.",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(changes: dict[str, Any], said: str) -> None:
