@@ -47,11 +47,13 @@ def test_words(text: str, expected: list[str]) -> None:
 
 
 @given(LETTERS)
+@settings(deadline=None)
 def test_words_are_those_of_the_naive_twin(text: str) -> None:
     assert cut(text) == words(text)
 
 
 @given(st.text(max_size=30))
+@settings(deadline=None)
 def test_any_text_is_cut(text: str) -> None:
     found = cut(text)
     assert all(len(word) > 1 and not any(letter.isspace() for letter in word) for word in found)
@@ -95,6 +97,7 @@ def test_what_is_wrong_is_told() -> None:
 
 
 @given(TEXTS, st.sets(st.tuples(*[st.sampled_from(["ab", "cd", "ef", "zz"])] * 2)), st.sets(st.sampled_from(["ef", "gh"])))
+@settings(deadline=None)
 def test_pairs_are_joined_from_the_left(texts: list[list[str]], pairs: set[tuple[str, str]], stops: set[str]) -> None:
     found = Tokenizer(collocations=tuple(pairs), stop_words=frozenset(stops)).cut([" ".join(text) for text in texts])
     expected = [joined([None if word in stops else word for word in text], pairs) for text in texts]
@@ -102,6 +105,7 @@ def test_pairs_are_joined_from_the_left(texts: list[list[str]], pairs: set[tuple
 
 
 @given(TEXTS, st.integers(1, 3), st.sets(st.just("gh")))
+@settings(deadline=None)
 def test_collocations_are_those_of_the_naive_twin(texts: list[list[str]], least: int, stops: set[str]) -> None:
     tokenizer = Tokenizer(stop_words=frozenset(stops))
     found = _collocations(tokenizer._words(pl.Series([" ".join(text) for text in texts], dtype=pl.String)), 3, least)
@@ -134,6 +138,7 @@ def test_collocations_are_terms_like_others() -> None:
 @given(
     TEXTS, st.sampled_from([1, 2, 0.0, 0.3, 0.5]), st.sampled_from([1, 3, 0.5, 0.7, 1.0]), st.sampled_from([None, 1, 2]),
 )  # fmt: skip
+@settings(deadline=None, max_examples=40)
 def test_the_vocabulary_is_that_of_the_naive_twin(
     texts: list[list[str]], least: float, most: float, size: int | None
 ) -> None:
@@ -178,13 +183,14 @@ def test_posts_are_stripped() -> None:
 
 
 @given(st.lists(st.sampled_from(["From: me", "a b", "", " ", "--", "> q", "x wrote:", "In article <1>", "c-d"]), max_size=8))
+@settings(deadline=None)
 def test_stripping_is_that_of_the_naive_twin(lines: list[str]) -> None:
     text = "\n".join(lines)
     assert words(_stripped(pl.Series([text]), ["headers", "quotes", "footers"])[0]) == words(stripped(text))
 
 
 @given(TEXTS, st.booleans())
-@settings(max_examples=20)
+@settings(deadline=None, max_examples=20)
 def test_a_tokenizer_is_kept_as_json(texts: list[list[str]], limited: bool) -> None:
     options: dict[str, Any] = {"min_df": 2} if limited else {}
     made = Tokenizer.learn([" ".join(one) for one in texts], strip=["quotes"], stop_words=["gh"], collocations=2, **options)
