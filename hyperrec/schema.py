@@ -49,11 +49,21 @@ class Table(_Part):
     row_number: str | None = None
     """Name of an added column with the number of the line, from 0."""
 
+    whole_files: bool = False
+    """Each file is one row: the columns are `text`, and `path` with as many folders as `file` names."""
+
     derive: dict[str, str] = {}
     """Added columns: name -> Polars SQL expression over the other columns, in any order."""
 
     time_zone: str | None = None
     """Times are taken as UTC; buckets such as hour_of_day read the clock of this zone, "America/New_York"."""
+
+    @model_validator(mode="after")
+    def _whole_or_lines(self) -> Table:
+        of_lines = ("separator", "quote", "columns", "null_values", "types", "row_number")
+        if self.whole_files and (given := [name for name in of_lines if name in self.model_fields_set]):
+            raise ValueError(f"whole_files makes a file one row, without {listed(given)}: leave one of them out")
+        return self
 
     @model_validator(mode="after")
     def _one_column_per_line(self) -> Table:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
-from texts import words
+from texts import stripped, words
 
 import hyperrec as hr
 from hyperrec import datasets
@@ -217,6 +217,52 @@ def test_citeulike_t(data: Data) -> None:
     assert graph.to_arrays("word").weight.sum(dtype=float) == sum(int(word.split(":")[1]) for row in texts for word in row)
     assert graph.labels["tag"].row(0) == (0, "webimages")
     assert graph.labels["word"].rows()[:2] == [(0, "xylem"), (1, "passively")]
+
+
+def test_20newsgroups(data: Data) -> None:
+    folder = data("20newsgroups")
+    graph = hr.read_logs("20newsgroups", folder)
+    assert kinds(graph) == {"text": "document x word", "posted": "document x group"}
+    assert vertices(graph)["document"] == sizes(graph)["posted"] == 18_846
+    assert vertices(graph)["group"] == 20
+    kept = graph.tokenizers["word"]
+    assert kept.vocabulary is not None
+    known, labels = set(kept.vocabulary), dict(graph.labels["document"].iter_rows())
+    assert len(known) == vertices(graph)["word"]
+    assert not known & kept.stop_words
+    table = graph.table("text")
+    rows_of = table["document"].rle().struct.unnest()
+    assert rows_of["value"].is_unique().all()
+    starts = dict(zip(rows_of["value"], zip(rows_of["len"].cum_sum() - rows_of["len"], rows_of["len"], strict=True), strict=True))
+    for path in sorted(folder.rglob("20news-bydate-*/*/*"))[::500]:
+        text = path.read_bytes().decode("latin-1")
+        text = text if text.count("\n") > 1 else text.replace("\t", "\n")
+        document = f"{path.parent.name}/{path.name}"
+        start, n = starts.get(document, (0, 0))
+        assert table["word"].slice(start, n).to_list() == [word for word in words(stripped(text)) if word in known], document
+        assert labels[document] == re.search(r"^Subject: (.*)$", text, re.M)[1].split("\r")[0]  # type: ignore[index]
+
+
+def test_nips(data: Data) -> None:
+    graph = hr.read_logs("nips", data("nips"))
+    files = {name: next(data("nips").rglob(f"nips.{name}")) for name in ("authors", "cite", "corpus", "docs", "vols")}
+    lines = {name: path.read_text("latin-1").split("\n")[:1740] for name, path in files.items()}
+    assert kinds(graph) == {
+        "word": "paper x word", "author": "paper x author", "published": "paper x year", "cites": "paper x paper",
+    }  # fmt: skip
+    assert vertices(graph) == {"paper": 1740, "word": 13_649, "author": 2037, "year": 13}
+    corpus = [line.split() for line in lines["corpus"]]
+    assert sizes(graph)["word"] == sum(int(line[0]) for line in corpus)
+    words_of = graph.table("word").filter(pl.col("paper") == 1739).select("word", "weight")
+    assert words_of.rows() == [tuple(map(int, word.split(":"))) for word in corpus[1739][1:]]
+    authors = [(paper, int(author)) for paper, line in enumerate(lines["authors"]) for author in line.split()]
+    assert list(pairs(graph, "author", "paper", "author")) == authors
+    assert list(pairs(graph, "published", "paper", "year")) == [(paper, 1987 + int(n)) for paper, n in enumerate(lines["vols"])]
+    cites = [(paper, int(cited)) for paper, line in enumerate(lines["cite"]) for cited in line.split()]
+    assert list(pairs(graph, "cites", "paper", "paper#2")) == cites
+    assert graph.labels["paper"]["label"].to_list() == [line.strip("\r") for line in lines["docs"]]
+    assert graph.labels["author"].row(0) == (0, "Aazhang B")
+    assert graph.labels["word"].row(0) == (0, "network")
 
 
 def test_online_retail(data: Data) -> None:

@@ -123,3 +123,18 @@ def test_a_store_refuses_what_looks_at_all_the_texts(tmp_path: Path) -> None:
         "part by part: leave that out, or take read_logs(...).store(folder), in memory."
     )
     assert not (tmp_path / "store").exists()
+
+
+def test_a_file_is_a_row(tmp_path: Path) -> None:
+    for name, text in {"in/x/1": "b1 a1\n", "in/y/1": "b1, \"c1", "in/y/2": ""}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    made = schema({"vertices": {"note": "path"}, "weight": "1"}, ordered=True)
+    made["tables"] = {"notes": {"file": "**/in/*/*", "whole_files": True}}
+    expected = [("in/x/1", "b1", 1), ("in/x/1", "a1", 1), ("in/y/1", "b1", 1), ("in/y/1", "c1", 1)]
+    for source in (tmp_path, tmp_path / "in" / "*" / "*"):
+        assert hr.read_logs(made, source).table("text").rows() == expected
+    assert hr.write_store(made, tmp_path, tmp_path / "store", container="note").read().edges["text"].n_edges == 4
+    (tmp_path / "in/x/1").write_bytes(b"caf\xe9")
+    with pytest.raises(hr.DataError, match=r"in/x/1: not utf-8 text at byte 3; correct `encoding` in the schema\.$"):
+        hr.read_logs(made, tmp_path)
