@@ -135,6 +135,7 @@ def test_a_file_is_a_row(tmp_path: Path) -> None:
     for source in (tmp_path, tmp_path / "in" / "*" / "*"):
         assert hr.read_logs(made, source).table("text").rows() == expected
     assert hr.write_store(made, tmp_path, tmp_path / "store", container="note").read().edges["text"].n_edges == 4
+    (tmp_path / "in/x/folder").mkdir()
     (tmp_path / "in/x/1").write_bytes(b"caf\xe9")
     with pytest.raises(hr.DataError, match=r"in/x/1: not utf-8 text at byte 3; correct `encoding` in the schema\.$"):
         hr.read_logs(made, tmp_path)

@@ -63,16 +63,17 @@ def scan(paths: list[Path], table: Table, origin: str, *, as_text: bool = False)
 
 def _whole(paths: list[Path], table: Table, origin: str) -> pl.LazyFrame:
     """A row for each file: its path, as far as the pattern of the table says, and its text."""
-    depth = sum(part != "**" for part in Path(table.file).parts)
+    depth, paths = sum(part != "**" for part in Path(table.file).parts), [path for path in paths if path.is_file()]
     short = ["/".join(path.parts[-depth:]) for path in paths]
     return pl.LazyFrame({"path": short, "text": [_decoded(path, table.encoding, origin) for path in paths]})
 
 
 def _decoded(path: Path, encoding: str, origin: str) -> str:
     """The text of a file."""
-    content = path.read_bytes()
     try:
-        return content.decode(encoding)
+        return path.read_bytes().decode(encoding)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from None
     except LookupError:
         raise SchemaError(f"{origin}: no encoding is called '{encoding}'; try utf-8 or latin-1.") from None
     except UnicodeDecodeError as error:
