@@ -30,13 +30,14 @@ if TYPE_CHECKING:
     from hyperrec.topics.regularizers import Decorrelate, Smooth
     from hyperrec.topics.simplex import maximize_on_simplices
     from hyperrec.tuning import tune
+    from hyperrec.words import Tokenizer
 
 __version__ = "0.1.0"
 __all__ = [
-    "Attributes", "DataError", "Decorrelate", "FoldIn", "Hypergraph", "HyperrecError", "LogSchema", "Mean", "Mixture", "ModelError",
-    "Neighbours", "Online", "Recency", "SchemaError", "Smooth", "StoredHypergraph", "TopicModel", "TwoSided", "Window", "evaluate",
-    "load", "maximize_on_simplices", "open_store", "read_config", "read_logs", "scores", "split", "tune", "write_config",
-    "write_store",
+    "Attributes", "DataError", "Decorrelate", "FoldIn", "Hypergraph", "HyperrecError", "LogSchema", "Mean", "Mixture",
+    "ModelError", "Neighbours", "Online", "Recency", "SchemaError", "Smooth", "StoredHypergraph", "Tokenizer", "TopicModel",
+    "TwoSided", "Window", "evaluate", "load", "maximize_on_simplices", "open_store", "read_config", "read_logs", "scores",
+    "split", "tune", "write_config", "write_store",
 ]  # fmt: skip
 
 _MODULES = {
@@ -55,6 +56,7 @@ _MODULES = {
     "topics.regularizers": ("Decorrelate", "Smooth"),
     "topics.simplex": ("maximize_on_simplices",),
     "tuning": ("tune",),
+    "words": ("Tokenizer",),
 }
 """Where the names live that are imported when they are first asked for (PEP 562): numba, polars and scipy take their time.
 None may be called as its own module is, which would take its place here once imported."""

@@ -20,6 +20,8 @@ FILES = {
     "citeulike-t": "citeulike-t",
     "frappe": "frappe",
     "online-retail": "online_retail_all.csv",
+    "20newsgroups": "20newsgroups",
+    "nips": "nips0-12",
 }
 """Data set -> its folder or file under $HYPERREC_DATA, as it stands there or with .tar.xz, .tar.gz or .xz added."""
 

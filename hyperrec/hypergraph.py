@@ -15,6 +15,7 @@ from hyperrec.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from hyperrec.store import StoredHypergraph
+    from hyperrec.words import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -98,12 +99,14 @@ class Hypergraph:
     vocabularies : modality -> Vocabulary; every modality of every edge table has one.
     labels : modality -> frame (id, label): what a person reads instead of an id; optional.
     rejected : edge type -> the raw rows that broke a rule, with a column `rule`.
+    tokenizers : modality -> how its words were cut out of texts, where they were.
     """
 
     edges: Mapping[str, EdgeTable]
     vocabularies: Mapping[str, Vocabulary]
     labels: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     rejected: Mapping[str, pl.DataFrame] = field(default_factory=dict)
+    tokenizers: Mapping[str, Tokenizer] = field(default_factory=dict)
 
     @classmethod
     def from_frames(cls, *, on_bad_rows: str = "keep", **frames: Any) -> Hypergraph:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -251,6 +252,7 @@ class TopicModel(Answers):
         if not edges:
             raise ModelError("partial_fit: there are no edges.")
         graph = graph.over({m: extended(one, graph.vocabularies.get(m)) for m, one in self.vocabularies.items()}, self.labels)
+        graph = replace(graph, tokenizers={**graph.tokenizers, **self.tokenizers})
         part_of = Roles.of(self.edge_modalities, self.fitted_edges, self.user_modality, self.item_modality, self.expressed)
         old, assembly = grown(self, graph.vocabularies)
         assembly = assemble(graph, edges, **self._settings, known=(assembly, part_of))
@@ -293,6 +295,7 @@ class TopicModel(Answers):
             m: graph.vocabulary(m) for m in dict.fromkeys([*assembly.sizes, self.user_modality])
         }
         self.labels = {m: frame for m, frame in graph.labels.items() if m in self.vocabularies}
+        self.tokenizers = dict(graph.tokenizers)
         self.offsets, self.sizes, self.counts = assembly.offsets, assembly.sizes, assembly.counts
         self.state, self.n_v, self.weight, self.layout = fit.state, fit.n_v, fit.weight, assembly.layout
         self.n_vt = fit.n_vt

@@ -6,31 +6,19 @@
 from __future__ import annotations
 
 import json
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from hyperrec.errors import SchemaError, did_you_mean, listed
-
-CLOCK_BUCKETS = ("hour_of_day", "day_of_week", "week", "month")
-BUCKET = re.compile(r"hour_of_day|day_of_week|week|month|[1-9]\d*[mhdw]|quantile:[1-9]\d*")
+from hyperrec.vertex import STRICT, Vertex
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = STRICT
 
 
 class Table(_Part):
@@ -61,11 +49,21 @@ class Table(_Part):
     row_number: str | None = None
     """Name of an added column with the number of the line, from 0."""
 
+    whole_files: bool = False
+    """Each file is one row: the columns are `text`, and `path` with as many folders as `file` names."""
+
     derive: dict[str, str] = {}
     """Added columns: name -> Polars SQL expression over the other columns, in any order."""
 
     time_zone: str | None = None
     """Times are taken as UTC; buckets such as hour_of_day read the clock of this zone, "America/New_York"."""
+
+    @model_validator(mode="after")
+    def _whole_or_lines(self) -> Table:
+        of_lines = ("separator", "quote", "columns", "null_values", "types", "row_number")
+        if self.whole_files and (given := [name for name in of_lines if name in self.model_fields_set]):
+            raise ValueError(f"whole_files makes a file one row, without {listed(given)}: leave one of them out")
+        return self
 
     @model_validator(mode="after")
     def _one_column_per_line(self) -> Table:
@@ -74,47 +72,6 @@ class Table(_Part):
         if repeated := sorted({name for name in self.columns or () if (self.columns or ()).count(name) > 1}):
             raise ValueError(f"columns repeats {listed(repeated)}")
         return self
-
-
-class Vertex(_Part):
-    """One vertex of an edge: a column, plain or cut into pieces. Only one of split, bucket, tokenize."""
-
-    column: Annotated[str, Field(min_length=1)]
-    """The column that holds the id."""
-
-    split: Annotated[str | None, Field(min_length=1)] = None
-    """The column holds several ids with this between them: one edge for each. A null or empty text gives no edge."""
-
-    count: Annotated[str | None, Field(min_length=1)] = None
-    """With split: what follows this in a piece is how often it occurs, "word:3"; multiplies the weight."""
-
-    bucket: str | None = None
-    """Of a time: hour_of_day (0..23), day_of_week (Mon..Sun), week (its Monday), month (2017-03), or the start of the
-    15m, 6h, 2d, 1w it falls in; of a number: quantile:10."""
-
-    tokenize: bool = False
-    """The column holds text: one edge for each word, lower-cased, of two characters or more."""
-
-    @field_validator("bucket")
-    @classmethod
-    def _known_bucket(cls, bucket: str | None) -> str | None:
-        if bucket is not None and not BUCKET.fullmatch(bucket):
-            hint = did_you_mean(bucket, CLOCK_BUCKETS)
-            raise ValueError(f"expected {', '.join(CLOCK_BUCKETS)}, a duration such as 15m, 6h, 2d, or quantile:10.{hint}")
-        return bucket
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Vertex:
-        if (self.split is not None) + (self.bucket is not None) + self.tokenize > 1:
-            raise ValueError("only one of split, bucket, tokenize can be said of one vertex")
-        if self.count is not None and self.split is None:
-            raise ValueError("count needs split")
-        return self
-
-    @property
-    def several(self) -> bool:
-        """Whether a row may hold any number of these vertices."""
-        return self.split is not None or self.tokenize
 
 
 def _vertices(given: object) -> object:
@@ -162,6 +119,12 @@ class Edge(_Part):
         if wrong := [name for name in vertices if name in ("weight", "time", "rule", "") or "#" in name]:
             raise ValueError(f"'{wrong[0]}' cannot name a modality: weight, time, rule, and names with # are taken")
         return vertices
+
+    @model_validator(mode="after")
+    def _all_or_once(self) -> Edge:
+        if self.distinct and (words := [modality for modality, vertex in self.vertex_list if vertex.ordered]):
+            raise ValueError(f"distinct leaves each word of a text once, but '{words[0]}' is ordered: leave one of them out")
+        return self
 
     @property
     def vertex_list(self) -> list[tuple[str, Vertex]]:
@@ -267,7 +230,7 @@ class LogSchema(_Part):
         return schema
 
 
-_PART_AT: dict[tuple[str, int], type[_Part]] = {
+_PART_AT: dict[tuple[str, int], type[BaseModel]] = {
     ("tables", 2): Table,
     ("edges", 2): Edge,
     ("edges", 5): Vertex,

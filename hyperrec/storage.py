@@ -27,6 +27,7 @@ from hyperrec.topics.shards import History
 from hyperrec.topics.state import Layout, State
 from hyperrec.topics.stored import let_go, mapped
 from hyperrec.vocabulary import Vocabulary
+from hyperrec.words import Tokenizer
 
 if TYPE_CHECKING:
     from hyperrec.model import TopicModel
@@ -172,6 +173,7 @@ def _write(model: TopicModel, folder: Path) -> None:
         "sizes": model.sizes,
         "fitted_edges": model.fitted_edges,
         "edge_modalities": model.edge_modalities,
+        "tokenizers": {modality: one.as_json() for modality, one in model.tokenizers.items()},
         "memory": model.memory.contexts if model.memory else None,
         "described": told,
         "degenerate": model.degenerate,
@@ -232,6 +234,7 @@ def load(folder: Path) -> TopicModel:
         model.offsets, model.sizes = config["offsets"], config["sizes"]
         model.fitted_edges, model.degenerate, model.emptied = (config[name] for name in ("fitted_edges", "degenerate", "emptied"))
         model.edge_modalities = {name: tuple(members) for name, members in config["edge_modalities"].items()}
+        model.tokenizers = {modality: Tokenizer.from_json(one) for modality, one in config.get("tokenizers", {}).items()}
         model.vocabularies, model.labels = {}, {}
         for number, modality in enumerate(config["modalities"]):
             ids = _read(folder / f"vocabulary-{number}.parquet", _table)["id"]

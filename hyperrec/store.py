@@ -30,6 +30,7 @@ from hyperrec.logs.edges import first_of_each
 from hyperrec.logs.parts import Flow, stream_log
 from hyperrec.storage import Kind, replace_folder
 from hyperrec.vocabulary import Vocabulary
+from hyperrec.words import Tokenizer
 
 if TYPE_CHECKING:
     from hyperrec.schema import LogSchema
@@ -59,7 +60,7 @@ class StoredHypergraph:
     """A Hypergraph on disk: `TopicModel.fit` reads it part by part, `read` as a whole.
 
     container : the modality that it is sorted by. firsts : (P + 1,) the first container of each part, and their number.
-    edges, vocabularies, labels : as in Hypergraph, but that the edges are in files.
+    edges, vocabularies, labels, tokenizers : as in Hypergraph, but that the edges are in files.
     """
 
     folder: Path
@@ -69,6 +70,7 @@ class StoredHypergraph:
     vocabularies: Mapping[str, Vocabulary]
     labels: Mapping[str, pl.DataFrame]
     rejected: Mapping[str, Mapping[str, int]]
+    tokenizers: Mapping[str, Tokenizer]
 
     def __repr__(self) -> str:
         title = f"StoredHypergraph {self.folder}, sorted by {self.container}, {len(self.firsts) - 1} parts"
@@ -93,7 +95,7 @@ class StoredHypergraph:
         names = list(self.edges if edge_types is None else edge_types)
         for part, (first, stop) in enumerate(pairwise(self.firsts)):
             tables = {name: EdgeTable(self.edges[name].modalities, self._frame(name, part)) for name in names}
-            yield first, stop, Hypergraph(tables, self.vocabularies, self.labels)
+            yield first, stop, Hypergraph(tables, self.vocabularies, self.labels, tokenizers=self.tokenizers)
 
     def read(self) -> Hypergraph:
         """The whole graph, in memory; edges stand as in the store."""
@@ -112,7 +114,7 @@ class StoredHypergraph:
             files = sorted((self.folder / "rejected").glob(f"{number:03}-*.parquet"))
             if files:
                 rejected[name] = pl.concat([_table(self.folder, file) for file in files], how="diagonal_relaxed")
-        return Hypergraph(tables, self.vocabularies, self.labels, rejected)
+        return Hypergraph(tables, self.vocabularies, self.labels, rejected, self.tokenizers)
 
     def _frame(self, name: str, part: int) -> pl.DataFrame:
         return _table(self.folder, self.folder / f"edges-{list(self.edges).index(name)}" / f"{part:06}.parquet")
@@ -147,7 +149,7 @@ def write_store(
     def write(new: Path) -> None:
         (scratch := new / "scratch").mkdir()
         log = stream_log(schema, source, scratch, new / "rejected")
-        _write(new, scratch, log.flows, log.vocabularies, log.labels, log.rejected, container)
+        _write(new, scratch, log.flows, log.vocabularies, log.labels, log.rejected, log.tokenizers, container)
 
     replace_folder(folder, write, STORE)
     return open_store(folder)
@@ -170,7 +172,7 @@ def store_graph(graph: Hypergraph, folder: Path, container: str | None) -> Store
             if name in rejected:
                 (new / "rejected").mkdir(exist_ok=True)
                 graph.rejected[name].write_parquet(new / "rejected" / f"{number:03}-000000.parquet")
-        _write(new, scratch, flows, graph.vocabularies, graph.labels, rejected, container)
+        _write(new, scratch, flows, graph.vocabularies, graph.labels, rejected, graph.tokenizers, container)
 
     replace_folder(folder, write, STORE)
     return open_store(folder)
@@ -194,14 +196,16 @@ def open_store(folder: str | Path) -> StoredHypergraph:
         if f"labels-{number}.parquet" in config["files"]:
             labels[modality] = _table(folder, folder / f"labels-{number}.parquet")
     edges = {name: StoredEdges(tuple(one["modalities"]), one["n_edges"], one["timed"]) for name, one in config["edges"].items()}
+    tokenizers = {modality: Tokenizer.from_json(one) for modality, one in config.get("tokenizers", {}).items()}
     return StoredHypergraph(
-        folder, config["container"], tuple(config["firsts"]), edges, vocabularies, labels, config["rejected"]
+        folder, config["container"], tuple(config["firsts"]), edges, vocabularies, labels, config["rejected"], tokenizers
     )
 
 
 def _write(
     folder: Path, scratch: Path, flows: Mapping[str, Flow], vocabularies: Mapping[str, Vocabulary],
-    labels: Mapping[str, pl.DataFrame], rejected: Mapping[str, Mapping[str, int]], container: str | None,
+    labels: Mapping[str, pl.DataFrame], rejected: Mapping[str, Mapping[str, int]],
+    tokenizers: Mapping[str, Tokenizer], container: str | None,
 ) -> None:  # fmt: skip
     container = container or ("user" if "user" in vocabularies else next(iter(flows.values())).modalities[0])
     if container not in vocabularies:
@@ -245,6 +249,7 @@ def _write(
         "edges": edges,
         "modalities": list(vocabularies),
         "rejected": rejected,
+        "tokenizers": {modality: one.as_json() for modality, one in tokenizers.items()},
         "files": {str(path.relative_to(folder)): path.stat().st_size for path in sorted(folder.rglob("*")) if path.is_file()},
     }
     config["sha256"] = _digest(config)

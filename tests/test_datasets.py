@@ -139,7 +139,7 @@ def test_an_archive_without_the_wanted_folder(root: Path) -> None:
 def test_an_unknown_name() -> None:
     assert complaint("movielens-1x") == (
         "no data set 'movielens-1x' is known: give the path of the log, or one of complete-journey, movielens-100k, movielens-1m, "
-        "hetrec-lastfm, citeulike-t, frappe, online-retail. Did you mean 'movielens-1m'?"
+        "hetrec-lastfm, citeulike-t, frappe, online-retail, 20newsgroups, nips. Did you mean 'movielens-1m'?"
     )
 
 

@@ -17,8 +17,11 @@ from hyperrec.schema import LogSchema
 
 ROOT = Path(schemas.__file__).resolve().parents[1]
 SHIPPED = [
-    "citeulike-t", "complete-journey", "events", "frappe", "hetrec-lastfm", "movielens-100k", "movielens-1m", "online-retail",
+    "20newsgroups", "citeulike-t", "complete-journey", "events", "frappe", "hetrec-lastfm", "movielens-100k", "movielens-1m",
+    "nips", "online-retail",
 ]  # fmt: skip
+ITEM = "edges.bought.vertices.item"
+WORDS = {"column": "sku", "tokenize": True}
 SHOP = """
 name = "shop"
 
@@ -176,6 +179,22 @@ def test_a_misspelt_key_is_named_before_what_it_leaves_missing() -> None:
         ({"tables.log.types": {"sku": "int"}}, "tables.log.types.sku: Input should be 'string', 'integer' or 'number'; got 'int'."),
         ({"tables.log.separator": ""}, 'tables.log: separator = "" makes a line one column: give columns = ["its name"].'),
         ({"tables.log.columns": ["a", "b", "a"]}, "tables.log: columns repeats a."),
+        (
+            {"tables.log.whole_files": True, "tables.log.quote": ""},
+            "tables.log: whole_files makes a file one row, without quote: leave one of them out.",
+        ),
+        ({"edges.bought.vertices.item.min_df": 2}, "edges.bought.vertices.item: min_df needs tokenize = true."),
+        ({ITEM: {"column": "sku", "lemmas": "en", "ordered": True}}, "item: ordered, lemmas need tokenize = true."),
+        ({ITEM: WORDS | {"min_df": 0}}, ".min_df; got 0: expected a number of rows, 1 or more, or a share of them, 0.0 to 1.0."),
+        ({ITEM: WORDS | {"max_df": 1.5}}, f"{ITEM}.max_df; got 1.5: expected a number of rows, 1 or more, or a share"),
+        ({ITEM: WORDS | {"max_df": True}}, f"{ITEM}.max_df; got True: expected a number of rows"),
+        ({ITEM: WORDS | {"min_df": 5, "max_df": 2}}, "min_df = 5 and max_df = 2 leave no words: expected min_df <= max_df."),
+        ({ITEM: WORDS | {"stop_words": 5}}, f'{ITEM}.stop_words; got 5: expected a list of words, or a language such as "en".'),
+        ({ITEM: WORDS | {"strip": ["header"]}}, "item.strip[0]: Input should be 'headers', 'quotes' or 'footers'; got 'header'."),
+        (
+            {ITEM: WORDS | {"ordered": True}, "edges.bought.distinct": True},
+            "edges.bought: distinct leaves each word of a text once, but 'item' is ordered: leave one of them out.",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(changes: dict[str, Any], said: str) -> None:
@@ -218,12 +237,12 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 def test_an_unknown_name_lists_the_shipped_ones() -> None:
     message = complaint("movielens-1x")
-    assert message.startswith("no schema 'movielens-1x': expected a path to a .toml file or one of citeulike-t, complete-journey,")
+    assert message.startswith("no schema 'movielens-1x': expected a path to a .toml file or one of 20newsgroups, citeulike-t,")
     assert message.endswith("Did you mean 'movielens-1m'?")
 
 
 def test_what_is_neither_name_nor_path_nor_mapping() -> None:
-    assert complaint(5).startswith("a schema is a name, a path, a mapping or a LogSchema; got int. Shipped: citeulike-t,")
+    assert complaint(5).startswith("a schema is a name, a path, a mapping or a LogSchema; got int. Shipped: 20newsgroups,")
 
 
 def test_the_json_schema_is_up_to_date() -> None:

@@ -6,13 +6,13 @@ import csv
 import datetime as dt
 import importlib.util
 import re
-import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
+from texts import stripped, words
 
 import hyperrec as hr
 from hyperrec import datasets
@@ -25,16 +25,9 @@ def fields(path: Path, separator: str, encoding: str = "utf-8") -> list[list[str
     return [line.split(separator) for line in path.read_text(encoding).split("\n") if line]
 
 
-def is_of_a_word(letter: str) -> bool:
-    """Letters, marks, decimal digits, circled letters, joiners; superscripts are none."""
-    category = unicodedata.category(letter)
-    return category[0] in "LM" or category in ("Nd", "Nl", "Pc") or "Ⓐ" <= letter <= "ⓩ" or letter in "\u200c\u200d"
-
-
-def words(text: str) -> list[str]:
-    text = text.lower()
-    spaces = {ord(letter): " " for letter in set(text) if not is_of_a_word(letter)}
-    return [word for word in text.translate(spaces).split(" ") if len(word) > 1]
+def terms(texts: Iterable[str]) -> list[str]:
+    """The words of texts, each once a text."""
+    return [word for text in texts for word in set(words(text))]
 
 
 def sizes(graph: hr.Hypergraph) -> dict[str, int]:
@@ -70,7 +63,7 @@ def test_movielens_100k(data: Data) -> None:
     folder = data("movielens-100k")
     graph = hr.read_logs("movielens-100k", folder)
     films, users = fields(folder / "u.item", "|", "latin-1"), fields(folder / "u.user", "|")
-    names = [words(YEAR.sub("", film[1]).strip()) for film in films]
+    names = terms(YEAR.sub("", film[1]) for film in films)
     years = [int(match[1]) for film in films if (match := YEAR.search(film[1]))]
     genres = [flag for film in films for flag in film[6:] if flag == "1"]
     assert kinds(graph) == MOVIELENS
@@ -78,7 +71,7 @@ def test_movielens_100k(data: Data) -> None:
         "rated": 100_000,
         "rated_at": 100_000,
         "genre": len(genres),
-        "word": sum(map(len, names)),
+        "word": len(names),
         "year": len(years),
         "gender": 943,
         "age": 943,
@@ -89,7 +82,7 @@ def test_movielens_100k(data: Data) -> None:
         "item": 1682,
         "hour": 24,
         "genre": 18,
-        "word": len({word for name in names for word in name}),
+        "word": len(set(names)),
         "year": len(set(years)),
         "gender": 2,
         "age": 7,
@@ -108,13 +101,13 @@ def test_movielens_1m(data: Data) -> None:
     folder = data("movielens-1m")
     graph = hr.read_logs("movielens-1m", folder)
     films, users = fields(folder / "movies.dat", "::", "latin-1"), fields(folder / "users.dat", "::")
-    names = [words(YEAR.sub("", title).strip()) for _, title, _ in films]
+    names = terms(YEAR.sub("", title) for _, title, _ in films)
     assert kinds(graph) == MOVIELENS
     assert sizes(graph) == {
         "rated": 1_000_209,
         "rated_at": 1_000_209,
         "genre": sum(genres.count("|") + 1 for *_, genres in films),
-        "word": sum(map(len, names)),
+        "word": len(names),
         "year": 3883,
         "gender": 6040,
         "age": 6040,
@@ -125,7 +118,7 @@ def test_movielens_1m(data: Data) -> None:
         "item": 3883,
         "hour": 24,
         "genre": 18,
-        "word": len({word for name in names for word in name}),
+        "word": len(set(names)),
         "year": len({YEAR.search(title)[1] for _, title, _ in films}),  # type: ignore[index]
         "gender": 2,
         "age": 7,
@@ -190,8 +183,8 @@ def test_frappe(data: Data) -> None:
         "category": 4082,
         "developer": 4082,
         "language": 4082,
-        "word": sum(len(words(app["description"])) for app in apps),
-        "short_word": sum(len(words(app["short desc"])) for app in apps),
+        "word": len(terms(app["description"] for app in apps)),
+        "short_word": len(terms(app["short desc"] for app in apps)),
     }
     seen = vertices(graph)
     assert (seen["user"], seen["item"]) == (957, 4082)
@@ -224,6 +217,52 @@ def test_citeulike_t(data: Data) -> None:
     assert graph.to_arrays("word").weight.sum(dtype=float) == sum(int(word.split(":")[1]) for row in texts for word in row)
     assert graph.labels["tag"].row(0) == (0, "webimages")
     assert graph.labels["word"].rows()[:2] == [(0, "xylem"), (1, "passively")]
+
+
+def test_20newsgroups(data: Data) -> None:
+    folder = data("20newsgroups")
+    graph = hr.read_logs("20newsgroups", folder)
+    assert kinds(graph) == {"text": "document x word", "posted": "document x group"}
+    assert vertices(graph)["document"] == sizes(graph)["posted"] == 18_846
+    assert vertices(graph)["group"] == 20
+    kept = graph.tokenizers["word"]
+    assert kept.vocabulary is not None
+    known, labels = set(kept.vocabulary), dict(graph.labels["document"].iter_rows())
+    assert len(known) == vertices(graph)["word"]
+    assert not known & kept.stop_words
+    table = graph.table("text")
+    rows_of = table["document"].rle().struct.unnest()
+    assert rows_of["value"].is_unique().all()
+    starts = dict(zip(rows_of["value"], zip(rows_of["len"].cum_sum() - rows_of["len"], rows_of["len"], strict=True), strict=True))
+    for path in sorted(folder.rglob("20news-bydate-*/*/*"))[::500]:
+        text = path.read_bytes().decode("latin-1")
+        text = text if text.count("\n") > 1 else text.replace("\t", "\n")
+        document = f"{path.parent.name}/{path.name}"
+        start, n = starts.get(document, (0, 0))
+        assert table["word"].slice(start, n).to_list() == [word for word in words(stripped(text)) if word in known], document
+        assert labels[document] == re.search(r"^Subject: (.*)$", text, re.M)[1].split("\r")[0]  # type: ignore[index]
+
+
+def test_nips(data: Data) -> None:
+    graph = hr.read_logs("nips", data("nips"))
+    files = {name: next(data("nips").rglob(f"nips.{name}")) for name in ("authors", "cite", "corpus", "docs", "vols")}
+    lines = {name: path.read_text("latin-1").split("\n")[:1740] for name, path in files.items()}
+    assert kinds(graph) == {
+        "word": "paper x word", "author": "paper x author", "published": "paper x year", "cites": "paper x paper",
+    }  # fmt: skip
+    assert vertices(graph) == {"paper": 1740, "word": 13_649, "author": 2037, "year": 13}
+    corpus = [line.split() for line in lines["corpus"]]
+    assert sizes(graph)["word"] == sum(int(line[0]) for line in corpus)
+    words_of = graph.table("word").filter(pl.col("paper") == 1739).select("word", "weight")
+    assert words_of.rows() == [tuple(map(int, word.split(":"))) for word in corpus[1739][1:]]
+    authors = [(paper, int(author)) for paper, line in enumerate(lines["authors"]) for author in line.split()]
+    assert list(pairs(graph, "author", "paper", "author")) == authors
+    assert list(pairs(graph, "published", "paper", "year")) == [(paper, 1987 + int(n)) for paper, n in enumerate(lines["vols"])]
+    cites = [(paper, int(cited)) for paper, line in enumerate(lines["cite"]) for cited in line.split()]
+    assert list(pairs(graph, "cites", "paper", "paper#2")) == cites
+    assert graph.labels["paper"]["label"].to_list() == [line.strip("\r") for line in lines["docs"]]
+    assert graph.labels["author"].row(0) == (0, "Aazhang B")
+    assert graph.labels["word"].row(0) == (0, "network")
 
 
 def test_online_retail(data: Data) -> None:
@@ -288,7 +327,7 @@ def test_complete_journey() -> None:
         "department": products.height,
         "brand": products.height,
         "category": products["product_category"].drop_nulls().len(),
-        "word": sum(len(words(text)) for text in products["product_type"].drop_nulls()),
+        "word": len(terms(products["product_type"].drop_nulls())),
         **dict.fromkeys(columns, 801),
     }
     seen = vertices(graph)

@@ -22,6 +22,7 @@ from hyperrec.errors import HyperrecError
 from hyperrec.logs import files
 from hyperrec.logs import parts as log_parts
 
+WORD = {"column": "title", "tokenize": True, "ordered": True, "stop_words": ["the"]}
 SHOP: dict[str, Any] = {
     "name": "shop",
     "tables": {
@@ -39,7 +40,7 @@ SHOP: dict[str, Any] = {
             "where": "price > 1",
         },
         "genre": {"table": "items", "vertices": {"item": "item", "genre": {"column": "genres", "split": "|"}}, "distinct": True},
-        "word": {"table": "items", "vertices": {"item": "item", "word": {"column": "title", "tokenize": True}}},
+        "word": {"table": "items", "vertices": {"item": "item", "word": WORD}},
         "friends": {"table": "friends", "vertices": {"user": ["a", "b"]}},
     },
     "labels": {"item": {"table": "items", "id": "item", "text": "UPPER(title)"}},
@@ -60,7 +61,7 @@ def shop(rng: np.random.Generator, n: int) -> dict[str, pl.DataFrame]:
     events = {"user": users, "item": rng.integers(6, size=n), "stars": stars.tolist(), "time": rng.integers(50, size=n)}
     items = {
         "item": range(1, 13), "price": rng.integers(5, size=12) / 2, "genres": ["a|b", "7|a", None, ""] * 3,
-        "title": [f"the Film {k % 4}" if k else None for k in range(12)],
+        "title": [f"the Film, film f{k % 4}" if k else None for k in range(12)],
     }  # fmt: skip
     friends = {"a": [f"u{k}" for k in rng.integers(14, size=30)], "b": [f"u{k}" for k in rng.integers(14, size=30)]}
     return {"events": pl.DataFrame(events, strict=False), "items": pl.DataFrame(items), "friends": pl.DataFrame(friends)}
@@ -73,6 +74,7 @@ def assert_same_graph(found: hr.Hypergraph, expected: hr.Hypergraph) -> None:
         assert_frame_equal(*(one.sort(one.columns) for one in (found.edges[name].frame, table.frame)))
     assert found.vocabularies == expected.vocabularies
     assert list(found.vocabularies) == list(expected.vocabularies)
+    assert found.tokenizers == expected.tokenizers
     assert found.labels.keys() == expected.labels.keys()
     for modality, frame in expected.labels.items():
         assert_frame_equal(found.labels[modality], frame)

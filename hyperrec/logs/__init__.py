@@ -21,7 +21,8 @@ from hyperrec.logs.tables import Log, read_table
 from hyperrec.logs.vertices import as_ids
 
 if TYPE_CHECKING:  # pydantic is read when a log is
-    from hyperrec.schema import LogSchema, Vertex
+    from hyperrec.schema import LogSchema
+    from hyperrec.vertex import Vertex
 
 
 def read_logs(
@@ -68,7 +69,8 @@ def read_logs(
 
 def graph_from_frames(frames: Mapping[str, Any], *, on_bad_rows: str = "keep") -> Hypergraph:
     """A hypergraph from frames whose columns are modalities, but for `weight` and `time`; see Hypergraph.from_frames."""
-    from hyperrec.schema import Edge, Table, Vertex
+    from hyperrec.schema import Edge, Table
+    from hyperrec.vertex import Vertex
 
     _check_policy(on_bad_rows)
     if not frames:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,9 +16,11 @@ from hyperrec.logs.files import in_one_line
 from hyperrec.logs.tables import Log
 from hyperrec.logs.vertices import as_times, as_weights, pieces, vertex_ids
 from hyperrec.vocabulary import Vocabulary
+from hyperrec.words import Tokenizer, learned
 
 if TYPE_CHECKING:
-    from hyperrec.schema import Edge, Vertex
+    from hyperrec.schema import Edge
+    from hyperrec.vertex import Vertex
 
 logger = logging.getLogger("hyperrec")
 
@@ -36,6 +38,7 @@ class RawEdges:
     rejected: pl.DataFrame
     distinct: bool
     labels: dict[str, pl.DataFrame]
+    tokenizers: dict[str, Tokenizer]
     n_read: int
     n_rows: int
 
@@ -50,18 +53,30 @@ def raw_edges(log: Log, path: str, edge: Edge, on_bad_rows: str) -> RawEdges:
             f"{place_of(log, path)}: {edges.rejected.height:,} rows break a rule{_told(rules_broken(edges.rejected))}; the first: "
             f"{edges.rejected.drop('rule').row(0, named=True)}. Mend the log, filter with `where`, or pass on_bad_rows='keep'."
         )
-    report(place_of(log, path), rules_broken(edges.rejected), edges.frame.height, edges.n_read, edges.n_rows, "graph.rejected")
+    report(
+        place_of(log, path), edge, rules_broken(edges.rejected), edges.frame.height, edges.n_read, edges.n_rows, "graph.rejected"
+    )
     return edges
 
 
-def report(where: str, rules: Mapping[str, int], n_edges: int, n_read: int, n_rows: int, aside: str) -> None:
+def report(
+    where: str, edge: Edge, rules: Mapping[str, int], n_edges: int, n_read: int, n_rows: int, aside: str
+) -> None:
     """A warning for each rule with the rows that broke it, kept `aside`. Raises DataError when no edges are left."""
     for rule, count in rules.items():
         logger.warning("%s: %s rows kept aside in %s: %s", where, f"{count:,}", aside, rule)
     if not n_edges:
         filtered = f", {n_read - n_rows:,} left out by where" if n_rows < n_read else ""
         broke = f"{sum(rules.values()):,} broke a rule{_told(rules)}"
-        raise DataError(f"{where}: no edges left: {n_read:,} rows read{filtered}, {broke}.")
+        texts = [vertex for _, vertex in edge.vertex_list if vertex.tokenize]
+        kept = [f"'{one.column}' has no words{_by(one)}" for one in texts] if n_rows > sum(rules.values()) else []
+        raise DataError(f"{where}: no edges left: {n_read:,} rows read{filtered}, {broke}{''.join(f', {one}' for one in kept)}.")
+
+
+def _by(vertex: Vertex) -> str:
+    """What may have left out all the words of a column."""
+    told = [f"{name} = {value}" if isinstance(value, int | float | str) else name for name, value in vertex.text_options.items()]
+    return f" that its options keep ({', '.join(told)})" if told else ""
 
 
 def place_of(log: Log, path: str) -> str:
@@ -117,13 +132,26 @@ def edges_of(log: Log, path: str, edge: Edge, cuts: Mapping[int, np.ndarray] | N
         if columns["time"].null_count():
             rules["unparsable time"] = columns["time"].is_null()
     kept, rejected = _apply_rules(pl.DataFrame(columns), frame, rules)
+    tokenizers: dict[str, Tokenizer] = {}
+    for number, (modality, vertex) in enumerate(vertices):
+        if vertex.tokenize:
+            try:
+                tokenizer, terms = learned(kept[f"v{number}"], **vertex.text_options)
+            except SchemaError as error:
+                raise SchemaError(f"{log.origin}: {vertex_path(path, modality, vertex)}: {error}") from None
+            if empty := int(((terms.list.len() == 0) & kept[f"v{number}"].is_not_null()).sum()):
+                logger.info("%s: %d of %d texts of '%s' give no words", where, empty, len(terms), vertex.column)
+            kept = kept.with_columns(terms.alias(f"v{number}"))
+            tokenizers.setdefault(modality, tokenizer)
     for number, (_, vertex) in enumerate(vertices):
         if vertex.several:
             kept, bad = pieces(kept, f"v{number}", vertex, frame)
             rejected = pl.concat([rejected, bad]) if bad.height else rejected
+    if tokenizers and not any(vertex.ordered for _, vertex in vertices):
+        kept = kept.group_by(pl.exclude("weight"), maintain_order=True).agg(pl.col("weight").sum()).select(kept.columns)
     kept = kept.drop("row", strict=False)
     modalities = tuple(modality for modality, _ in vertices)
-    return RawEdges(path, modalities, kept, rejected, edge.distinct, labels, log.frame.height, frame.height)
+    return RawEdges(path, modalities, kept, rejected, edge.distinct, labels, tokenizers, log.frame.height, frame.height)
 
 
 def vertex_path(path: str, modality: str, vertex: Vertex) -> str:
@@ -175,7 +203,16 @@ def build(raw: dict[str, RawEdges], texts: dict[str, pl.DataFrame]) -> Hypergrap
         for modality, text in edges.labels.items():
             texts.setdefault(modality, text)
     labels = {modality: labels_of(vocabularies[modality], text) for modality, text in texts.items() if modality in vocabularies}
-    return Hypergraph(tables, vocabularies, labels, {name: edges.rejected for name, edges in raw.items()})
+    rejected = {name: edges.rejected for name, edges in raw.items()}
+    return Hypergraph(tables, vocabularies, labels, rejected, tokenizers_of(edges.tokenizers for edges in raw.values()))
+
+
+def tokenizers_of(each: Iterable[Mapping[str, Tokenizer]]) -> dict[str, Tokenizer]:
+    """Modality -> the tokenizer of the first edge type that has one."""
+    found: dict[str, Tokenizer] = {}
+    for tokenizers in each:
+        found = {**tokenizers, **found}
+    return found
 
 
 def first_of_each(frame: pl.DataFrame, names: list[str]) -> pl.DataFrame:

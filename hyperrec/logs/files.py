@@ -29,6 +29,8 @@ class NotAsInferredError(Exception):
 
 def scan(paths: list[Path], table: Table, origin: str, *, as_text: bool = False) -> pl.LazyFrame:
     """A lazy frame over files that hold what their names say; as_text reads every column as text."""
+    if table.whole_files:
+        return _whole(paths, table, origin)
     for path in paths:
         with path.open("rb") as file:
             start = file.read(4)
@@ -57,6 +59,25 @@ def scan(paths: list[Path], table: Table, origin: str, *, as_text: bool = False)
         files = [_translated(path, separator, table.encoding, origin) for path in paths]
         separator = separator if len(separator) == 1 else UNIT
     return _scan_text(files, paths, separator, table, origin, as_text)
+
+
+def _whole(paths: list[Path], table: Table, origin: str) -> pl.LazyFrame:
+    """A row for each file: its path, as far as the pattern of the table says, and its text."""
+    depth, paths = sum(part != "**" for part in Path(table.file).parts), [path for path in paths if path.is_file()]
+    short = ["/".join(path.parts[-depth:]) for path in paths]
+    return pl.LazyFrame({"path": short, "text": [_decoded(path, table.encoding, origin) for path in paths]})
+
+
+def _decoded(path: Path, encoding: str, origin: str) -> str:
+    """The text of a file."""
+    try:
+        return path.read_bytes().decode(encoding)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from None
+    except LookupError:
+        raise SchemaError(f"{origin}: no encoding is called '{encoding}'; try utf-8 or latin-1.") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: not {encoding} text at byte {error.start}; correct `encoding` in the schema.") from None
 
 
 def _is_utf8(encoding: str) -> bool:
@@ -90,14 +111,7 @@ def _scan_parquet(paths: list[Path]) -> pl.LazyFrame:
 
 def _translated(path: Path, separator: str, encoding: str, origin: str) -> io.BytesIO:
     """The file as UTF-8 with a separator of one character, in memory: Polars scans nothing else, and this is fast."""
-    content = path.read_bytes()
-    if not _is_utf8(encoding):
-        try:
-            content = content.decode(encoding).encode()
-        except LookupError:
-            raise SchemaError(f"{origin}: no encoding is called '{encoding}'; try utf-8 or latin-1.") from None
-        except UnicodeDecodeError as error:
-            raise DataError(f"{path}: not {encoding} text at byte {error.start}; correct `encoding` in the schema.") from None
+    content = path.read_bytes() if _is_utf8(encoding) else _decoded(path, encoding, origin).encode()
     if len(separator) > 1:
         if UNIT.encode() in content:
             raise DataError(f"{path}: holds the control character 0x1F, which stands for '{separator}' while reading; remove it.")

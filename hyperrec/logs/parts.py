@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from hyperrec.errors import DataError, SchemaError
+from hyperrec.errors import DataError, SchemaError, listed
 from hyperrec.hypergraph import vertex_columns
-from hyperrec.logs.edges import edge_rows, edges_of, labels_of, place_of, report, rules_broken, vertex_path
+from hyperrec.logs.edges import edge_rows, edges_of, labels_of, place_of, report, rules_broken, tokenizers_of, vertex_path
 from hyperrec.logs.files import NotAsInferredError, attempt, in_one_line
 from hyperrec.logs.sources import sources
 from hyperrec.logs.tables import Log, Reading
 from hyperrec.logs.vertices import as_ids, as_quantities, bucket_labels
 from hyperrec.vocabulary import Vocabulary
+from hyperrec.words import Tokenizer
 
 if TYPE_CHECKING:
     from hyperrec.schema import Edge, LogSchema
@@ -56,6 +57,7 @@ class _Found:
     files: list[Path] = field(default_factory=list)
     ids: dict[int, pl.DataFrame] = field(default_factory=dict)
     rules: Counter[str] = field(default_factory=Counter)
+    tokenizers: dict[str, Tokenizer] = field(default_factory=dict)
     times: set[pl.DataType] = field(default_factory=set)
     n_edges: int = 0
     n_read: int = 0
@@ -70,6 +72,7 @@ class StreamedLog:
     vocabularies: dict[str, Vocabulary]
     labels: dict[str, pl.DataFrame]
     rejected: dict[str, dict[str, int]]
+    tokenizers: dict[str, Tokenizer]
 
 
 def stream_log(schema: LogSchema, source: Any, scratch: Path, rejected: Path) -> StreamedLog:
@@ -85,6 +88,7 @@ def stream_log(schema: LogSchema, source: Any, scratch: Path, rejected: Path) ->
     texts: dict[str, pl.DataFrame] = {}
     buckets: dict[str, pl.DataFrame] = {}
     numbers = {name: number for number, name in enumerate(schema.edges)}
+    _check_texts(schema)
     for name, given in sources(schema, source).items():
         table = _Table.of(schema, name, given, scratch)
         mine = {edge_type: edge for edge_type, edge in schema.edges.items() if edge.table == name}
@@ -104,13 +108,25 @@ def stream_log(schema: LogSchema, source: Any, scratch: Path, rejected: Path) ->
         table.path.unlink()
         for edge_type in mine:
             one = found[edge_type]
-            report(one.where, one.rules, one.n_edges, one.n_read, one.n_rows, "the store's folder `rejected`")
+            report(one.where, one.edge, one.rules, one.n_edges, one.n_read, one.n_rows, "the store's folder `rejected`")
     found = {name: found[name] for name in schema.edges if name in found}
     vocabularies = _vocabularies(found)
     flows = {name: _flow(one, vocabularies) for name, one in found.items()}
     texts = {**buckets, **texts}
     labels = {modality: labels_of(vocabularies[modality], text) for modality, text in texts.items() if modality in vocabularies}
-    return StreamedLog(flows, vocabularies, labels, {name: dict(one.rules) for name, one in found.items()})
+    rejected_rows = {name: dict(one.rules) for name, one in found.items()}
+    return StreamedLog(flows, vocabularies, labels, rejected_rows, tokenizers_of(one.tokenizers for one in found.values()))
+
+
+def _check_texts(schema: LogSchema) -> None:
+    """Refuse what looks at all the texts of a table before one of them can be cut."""
+    for name, edge in schema.edges.items():
+        for modality, vertex in edge.vertex_list:
+            if vertex.learned:
+                raise SchemaError(
+                    f"{schema.origin}: edges.{name}.vertices.{modality}: for {listed(vertex.learned)} all the texts are read "
+                    "first, but a store is made part by part: leave that out, or take read_logs(...).store(folder), in memory."
+                )
 
 
 @dataclass(frozen=True)
@@ -193,6 +209,7 @@ class _Table:
 def _take(one: _Found, log: Log, path: str, cuts: Mapping[int, np.ndarray], file: Path, aside: Path) -> None:
     """Put the edges of a part of the table into a file, its broken rows into another, and count."""
     raw = edges_of(log, path, one.edge, cuts)
+    one.tokenizers = raw.tokenizers
     one.n_read, one.n_rows, one.n_edges = one.n_read + raw.n_read, one.n_rows + raw.n_rows, one.n_edges + raw.frame.height
     if raw.rejected.height:
         one.rules.update(rules_broken(raw.rejected))

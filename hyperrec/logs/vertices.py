@@ -12,7 +12,7 @@ from hyperrec.errors import DataError, SchemaError
 from hyperrec.logs.tables import Log
 
 if TYPE_CHECKING:
-    from hyperrec.schema import Vertex
+    from hyperrec.vertex import Vertex
 
 WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
 TIME_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%Y-%m-%d %H:%M:%S%.f%#z")
@@ -173,14 +173,13 @@ def bucket_labels(numbers: pl.Series, cuts: np.ndarray) -> pl.DataFrame:
 def pieces(
     edges: pl.DataFrame, name: str, vertex: Vertex, rows: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """One edge for each piece or word of a text; and the rows with a piece whose count is no positive number."""
+    """One edge for each piece or word of a text; and the rows with a piece whose count is no positive number.
+
+    Texts to be tokenized come as lists of words."""
     no_rows = rows.clear().with_columns(pl.lit(None, pl.String).alias("rule"))
     text = pl.col(name)
     if edges.schema[name] == pl.String:
-        if vertex.tokenize:
-            edges = edges.with_columns(text.str.to_lowercase().str.extract_all(r"\w\w+"))
-        else:
-            edges = edges.with_columns(text.str.split(vertex.split or ""))
+        edges = edges.with_columns(text.str.split(vertex.split or ""))
     edges = edges.filter(text.list.len() > 0).explode(name)
     edges = edges.with_columns(text.str.strip_chars()).filter(text.is_not_null() & (text != ""))
     if vertex.count is not None:
