@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from hyperrec.errors import DataError, HyperrecError, ModelError, SchemaError
 
 if TYPE_CHECKING:
+    from hyperrec import report, text
     from hyperrec.attributes import Attributes
     from hyperrec.config import read_config, write_config
     from hyperrec.evaluation import evaluate
@@ -36,8 +37,8 @@ __version__ = "0.1.0"
 __all__ = [
     "Attributes", "DataError", "Decorrelate", "FoldIn", "Hypergraph", "HyperrecError", "LogSchema", "Mean", "Mixture",
     "ModelError", "Neighbours", "Online", "Recency", "SchemaError", "Smooth", "StoredHypergraph", "Tokenizer", "TopicModel",
-    "TwoSided", "Window", "evaluate", "load", "maximize_on_simplices", "open_store", "read_config", "read_logs", "scores",
-    "split", "tune", "write_config", "write_store",
+    "TwoSided", "Window", "evaluate", "load", "maximize_on_simplices", "open_store", "read_config", "read_logs", "report",
+    "scores", "split", "text", "tune", "write_config", "write_store",
 ]  # fmt: skip
 
 _MODULES = {
@@ -61,11 +62,14 @@ _MODULES = {
 """Where the names live that are imported when they are first asked for (PEP 562): numba, polars and scipy take their time.
 None may be called as its own module is, which would take its place here once imported."""
 
+_NAMED = {"report": "report", "scores": "topics.scores", "text": "text"}
+"""Modules that are asked by name: hr.scores.coherence."""
+
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
-        if name == "scores":
-            return import_module("hyperrec.topics.scores")
+        if name in _NAMED:
+            return import_module(f"hyperrec.{_NAMED[name]}")
         for module, names in _MODULES.items():
             if name in names:
                 value = globals()[name] = getattr(import_module(f"hyperrec.{module}"), name)

@@ -22,12 +22,14 @@ from hyperrec.logs import as_frame
 from hyperrec.memory import Memory
 from hyperrec.neighbours import Neighbours, weights_between
 from hyperrec.ranking import Asked, Items, Users, allowed_rows, asked_for, best, context_rows, known_users, new_users
+from hyperrec.text import THRESHOLD, WIDTH, read
 from hyperrec.topics import reading
 from hyperrec.topics.contexts import Context, Mean
 from hyperrec.topics.regularizers import Regularizer
 from hyperrec.topics.shards import History
 from hyperrec.topics.state import Layout, State, phi_of
 from hyperrec.vocabulary import Vocabulary
+from hyperrec.words import Tokenizer
 
 SILENT = 1e-3  # of its share, which a topic must have of a modality to be told
 FITTING = Lock()  # of weights between items: not every thread pool may be entered twice
@@ -39,7 +41,8 @@ class Answers:
 
     vocabularies, labels: by modality. offsets, sizes: rows of each modality in the tables of `state`. layout: how they are read.
     counts (V,): weights of the edges of vertices. histories, seen: of the containers. edge_modalities, fitted_edges: by edge type.
-    memory: of logs in which users come back to items. described: what `attributes` know of users and items.
+    memory: of logs in which users come back to items. described: what `attributes` know of users and items. tokenizers: by
+    modality, of words that were cut out of texts.
     """
 
     fitted = False
@@ -72,6 +75,7 @@ class Answers:
     described: tuple[Described, Described] | None
     edge_modalities: dict[str, tuple[str, ...]]
     fitted_edges: dict[str, float]
+    tokenizers: dict[str, Tokenizer]
     _indexes: dict[str, Index]
 
     @property
@@ -293,6 +297,36 @@ class Answers:
         else:
             read = self.histories.take(self.vocabularies[self.user_modality].rows([user]))
         return position_vectors(self, read)
+
+    def read(
+        self, text: Any, *, modality: str | None = None, width: float = WIDTH, threshold: float = THRESHOLD
+    ) -> pl.DataFrame:
+        """A text word by word: the topics of each word in its context, and where the topics change.
+
+        text : a text, which is cut into words as those of the log were (`hr.Tokenizer`), or a list of texts, each a string or a
+            list of words. modality : of the words; by default the only one that was cut out of texts, or that of the items.
+        width : about so many words on each side are the context of a word, gamma = 1 / width; the model may have been fitted with
+            any context. threshold : a boundary is where what is left and what is right are so far apart, and farther than within
+            2 width words around.
+
+        Returns
+        -------
+        frame, a row for each word that the model knows: document from 0; position from 1, of its words; word, as the vocabulary has
+        it; start, stop, in characters of the text without what its tokenizer strips, null for lists of words; topic, the most
+        probable; parting, the Hellinger distance between the left context up to the word before and the right one from this word
+        on; segment from 1; contextual p(t|C_i, w_i), and left, right: moving averages of it up to this word, and from it on
+        (T float32). `hr.text` has what can be asked of it: `segments`, `between`, `fragments`; `positions` has the five vectors
+        of the model's own context. Slides: "Using two-sided context vectors".
+
+        Raises
+        ------
+        DataError : it is no text. ModelError : an unknown modality, a width below 1, a threshold outside 0 to 1.
+        """
+        if modality is not None:
+            self._check_modality(modality)
+        check_number("width", width, 1)
+        check_number("threshold", threshold, 0, 1)
+        return read(self._fitted(), text, modality=modality, width=width, threshold=threshold)
 
     def fold_in(self, modality: str, frame: Any) -> pl.DataFrame:
         """Embeddings of vertices that were not in training, from what is known of them; nothing is refitted.

@@ -1,18 +1,50 @@
-"""Pictures of results (extra: report)."""
+"""Pictures of results (extra: report), and the page of a text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from hyperrec.errors import HyperrecError
+from hyperrec.errors import DataError, HyperrecError
+from hyperrec.text import THRESHOLD, WIDTH, tokenizer_of
+
+if TYPE_CHECKING:
+    from hyperrec.model import TopicModel
 
 PANEL = 220  # pixels
 FEW = 8  # values of a parameter that stand side by side, and not on a scale
 WIDE = 100  # times the lowest number, from which a scale is logarithmic
 LEVEL = {"labelAngle": 0}
+
+
+def text(
+    model: TopicModel, text: str, to: str | Path | None = None, *, title: str = "Topics of a text", modality: str | None = None,
+    width: float = WIDTH, threshold: float = THRESHOLD,
+) -> str:  # fmt: skip
+    """A page of a text as a model reads it: its words coloured by topic, with their topics on hover, the segments, and the curve of
+    how far left and right contexts are apart. HTML that needs nothing else.
+
+    to : a file that the page is written to. modality, width, threshold : as in `TopicModel.read`.
+
+    Returns the page.
+
+    Raises
+    ------
+    DataError : it is no text. ModelError : a parameter of `read`; more than 20,000 known words.
+    """
+    from hyperrec.pages import page
+
+    if not isinstance(text, str):
+        raise DataError(f"report.text shows one text, a string; got {text!r}.")
+    reading = model.read(text, modality=modality, width=width, threshold=threshold)
+    shown, _ = tokenizer_of(model, modality).place(text)
+    html = page(model, shown, reading, title, threshold)
+    if to is not None:
+        Path(to).write_text(html, encoding="utf-8")
+    return html
 
 
 def trials_chart(trials: pl.DataFrame, metric: str, parameters: Sequence[str]) -> Any:

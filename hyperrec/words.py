@@ -29,11 +29,14 @@ of whom, and what follows the last line that is empty or of dashes."""
 
 
 class _Terms(NamedTuple):
-    """Terms where they stand: text (N,) the number of the text, code (N,) int64 of its term in `names`, -1 of one left out."""
+    """Terms where they stand: text (N,) the number of the text, code (N,) int64 of its term in `names`, -1 of one left out;
+    first, last (N,): the words of the texts that it is made of."""
 
     text: np.ndarray
     code: np.ndarray
     names: pl.Series
+    first: np.ndarray
+    last: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,20 @@ class Tokenizer:
         texts = _as_texts(texts)
         return _lists(self._kept(_joined(self._words(texts), self.collocations)), len(texts))
 
+    def place(self, text: str) -> tuple[str, pl.DataFrame]:
+        """A text without what `strip` takes out, and its terms: frame term, start, stop, in characters of that text."""
+        texts = _as_texts([text])
+        shown = _stripped(texts, self.strip)
+        terms = self._kept(_joined(self._words(texts), self.collocations))
+        spans, at = [], 0
+        for word in shown.str.extract_all(WORD)[0]:
+            at = shown[0].index(word, at)
+            spans.append((at, at + len(word)))
+            at += len(word)
+        starts, stops = np.array(spans, dtype=np.int64).reshape(-1, 2).T
+        columns = {"term": terms.names.gather(terms.code), "start": starts[terms.first], "stop": stops[terms.last]}
+        return shown[0], pl.DataFrame(columns)
+
     def _words(self, texts: pl.Series) -> _Terms:
         """The words of texts, -1 where one is left out."""
         ready = texts.dtype == pl.List(pl.String)
@@ -122,7 +139,8 @@ class Tokenizer:
             kept &= ~_among(words, self.stop_words) & (words != "").to_numpy()
         names = words.filter(kept).unique().sort()
         of_raw = np.where(kept, _numbers(words, names), -1)
-        return _Terms(frame["text"].to_numpy(), of_raw[_numbers(frame["word"], raw)], names)
+        at = np.arange(frame.height)
+        return _Terms(frame["text"].to_numpy(), of_raw[_numbers(frame["word"], raw)], names, at, at)
 
     def _kept(self, terms: _Terms) -> _Terms:
         """The terms of the vocabulary."""
@@ -221,19 +239,20 @@ def _joined(words: _Terms, pairs: tuple[tuple[str, str], ...]) -> _Terms:
     # in a run of pairs that share their words every second one is taken, the first of them first
     at = np.arange(len(pair))
     pair &= (at - np.maximum.accumulate(np.where(pair, -1, at))) % 2 == 1
-    code = words.code.copy()
+    code, last = words.code.copy(), words.last.copy()
+    last[:-1][pair] = words.last[1:][pair]
     code[:-1][pair] = len(numbers) + place[pair]
     code[1:][pair] = -1
     names = pl.concat([words.names, pl.Series([name for _, name in known])])
     order = names.arg_sort()
     rank = np.empty(len(names), np.int64)
     rank[order.to_numpy()] = np.arange(len(names))
-    terms = _where(_Terms(words.text, code, names), code >= 0)
-    return _Terms(terms.text, rank[terms.code], names.gather(order))
+    terms = _where(_Terms(words.text, code, names, words.first, last), code >= 0)
+    return terms._replace(code=rank[terms.code], names=names.gather(order))
 
 
 def _where(terms: _Terms, mask: np.ndarray) -> _Terms:
-    return _Terms(terms.text[mask], terms.code[mask], terms.names)
+    return _Terms(terms.text[mask], terms.code[mask], terms.names, terms.first[mask], terms.last[mask])
 
 
 def _lists(terms: _Terms, n_texts: int) -> pl.Series:

@@ -487,6 +487,47 @@ def background(phi: np.ndarray, prior: np.ndarray, threshold: float) -> float:
     return float(share / (phi @ prior).sum())
 
 
+def read_text(p: np.ndarray, prior: np.ndarray, words: np.ndarray, gamma: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """p(t|C_i, w_i) with the two-sided moving averages of p(t|w) around w_i as its context, and their moving averages from the left
+    and from the right, each with its position."""
+
+    def averaged(rows: list[np.ndarray]) -> list[np.ndarray]:
+        found: list[np.ndarray] = []
+        for row in rows:
+            found.append(gamma * row + (1 - gamma) * found[-1] if found else row)
+        return found
+
+    free = [p[w] for w in words]
+    left, right = averaged(free), averaged(free[::-1])[::-1]
+    contextual = []
+    for i, own in enumerate(free):
+        sides = left[max(i - 1, 0) : i] + right[i + 1 : i + 2]
+        contextual.append(norm(own * np.mean(sides, axis=0) / prior) if sides else own)
+    return np.array(contextual), np.array(averaged(contextual)), np.array(averaged(contextual[::-1])[::-1])
+
+
+def boundaries(distance: np.ndarray, threshold: float, apart: int) -> list[int]:
+    """The largest distances first, each at least `apart` from those before it, from the first position and from the end."""
+    found: list[int] = []
+    for i in sorted(range(len(distance)), key=lambda i: (-distance[i], i)):
+        if distance[i] >= threshold and all(abs(i - j) >= apart for j in [0, len(distance), *found]):
+            found.append(i)
+    return sorted(found)
+
+
+def crossed(cuts: Sequence[int], n: int, window: int) -> list[int]:
+    return [sum(i < cut <= i + window for cut in cuts) for i in range(n - window)]
+
+
+def pk(given: Sequence[int], found: Sequence[int], n: int, window: int) -> float:
+    pairs = zip(crossed(given, n, window), crossed(found, n, window), strict=True)
+    return float(np.mean([(a > 0) != (b > 0) for a, b in pairs]))
+
+
+def window_diff(given: Sequence[int], found: Sequence[int], n: int, window: int) -> float:
+    return float(np.mean([a != b for a, b in zip(crossed(given, n, window), crossed(found, n, window), strict=True)]))
+
+
 def list_diversity(ranked: np.ndarray, items: np.ndarray) -> list[float]:
     """Mean of 1 - cosine over the pairs of items of each list; -1 is no item, a vector of zeros is like no other."""
     found = []
