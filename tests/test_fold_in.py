@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import naive
 import numpy as np
@@ -227,21 +223,3 @@ def test_bad_fold_in(values: dict[str, object], message: str) -> None:
 def test_exact_is_no_part_of_a_mixture() -> None:
     with pytest.raises(hr.ModelError, match=r"Mixture: FoldIn\(exact=True\) is a context by itself"):
         hr.Mixture(hr.Mean(), hr.FoldIn(exact=True))
-
-
-def test_the_process_that_compiles_gets_the_bits_of_later_ones(tmp_path: Path) -> None:
-    code = (
-        "import hashlib, hyperrec as hr, numpy as np, polars as pl\n"
-        "rng = np.random.default_rng(0)\n"
-        "frame = pl.DataFrame({'document': rng.integers(90, size=2000), 'word': rng.integers(120, size=2000)})\n"
-        "for exact in (False, True):\n"
-        "    model = hr.TopicModel(20, 'document', context=hr.FoldIn(exact=exact), n_passes=5).fit(frame, progress=False)\n"
-        "    print(hashlib.sha256(model.state.embedding.tobytes()).hexdigest())\n"
-    )
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-    first, second = (
-        subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True) for _ in range(2)
-    )
-    assert "compiling the kernels" in first.stderr
-    assert "compiling the kernels" not in second.stderr
-    assert first.stdout == second.stdout

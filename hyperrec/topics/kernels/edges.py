@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
-from hyperrec.topics.kernels import REORDER
+from hyperrec.topics.kernels import REORDER, kernel
 
 TINY = np.float32(1e-30)
 BACKGROUND, MEAN, AVERAGES, WINDOW, FOLD_IN = range(5)  # kinds of contexts
@@ -185,7 +185,8 @@ def _fill_contexts(vertices, weight, importance, starts, kinds, params, lags, pa
     vertices (n,), weight, importance (n,) float32, starts (n,) bool: the position begins a new document.
     kinds (K,), params (K, 3), lags (K, 2h), passes: the contexts (`contexts.Plan`); alpha (K,): their shares.
     x (n, T): on return the vectors that were averaged, p(t|w_i) / p(t), of the pass before, or of a fold-in. out (K, n + 1, T),
-    there (K + 1, n + 1) bool: which contexts are not empty; the last row: of the mixture. mixed (n + 1, T): the mixture.
+    there (K + 1, n + 1) bool: which contexts are not empty; the last row: of the mixture. mixed (n + 1, T): the mixture;
+    of one context, `out` of it, itself.
     """
     n, n_topics = x.shape
     n_kinds = len(kinds)
@@ -207,7 +208,9 @@ def _fill_contexts(vertices, weight, importance, starts, kinds, params, lags, pa
                 _fill_window(weight, importance, starts, lags[k], x, out[k], there[k])
             else:
                 _fill_fold_in(weight, importance, params[k], prior, x, out[k], there[k], x if n_kinds == 1 else x.copy())
-        for i in range(n + 1):
+        if n_kinds == 1:
+            there[1, : n + 1] = there[0, : n + 1]
+        for i in range(n + 1 if n_kinds > 1 else 0):
             amount = np.float32(0)
             into = mixed[i]
             into[:] = 0
@@ -238,7 +241,7 @@ def _fill_contexts(vertices, weight, importance, starts, kinds, params, lags, pa
                     into[t] = row[t] * around[t] / z
 
 
-@njit(nogil=True, cache=True, fastmath=REORDER)
+@kernel(parallel=False, fastmath=REORDER)
 def read_contexts(
     indptr, vertices, weight, importance, starts, kinds, params, lags, passes, alpha, lift, prior, last, contexts, values
 ):
@@ -253,7 +256,7 @@ def read_contexts(
         longest = max(longest, indptr[d + 1] - indptr[d])
     x = np.empty((longest, n_topics), np.float32)
     out = np.empty((len(kinds), longest + 1, n_topics), np.float32)
-    mixed = np.empty((longest + 1, n_topics), np.float32)
+    mixed = out[0] if len(kinds) == 1 else np.empty((longest + 1, n_topics), np.float32)
     for d in range(indptr.shape[0] - 1):
         at = slice(indptr[d], indptr[d + 1])
         n = indptr[d + 1] - indptr[d]
@@ -272,7 +275,7 @@ def read_contexts(
             values[:] = x[:n]
 
 
-@njit(nogil=True, cache=True, parallel=True, fastmath=REORDER)
+@kernel(fastmath=REORDER)
 def add_edges(
     indptr, edges, weight, place, history_indptr, history_vertices, history_weight, importance, starts,
     kinds, params, lags, passes, alpha, lift, prior, bounds, sums, shares, scores,
@@ -304,7 +307,7 @@ def add_edges(
                     longest = max(longest, history_indptr[d + 1] - history_indptr[d])
         x = np.empty((longest, n_topics), np.float32)
         out = np.empty((n_kinds, longest + 1, n_topics), np.float32)
-        mixed = np.empty((longest + 1, n_topics), np.float32)
+        mixed = out[0] if n_kinds == 1 else np.empty((longest + 1, n_topics), np.float32)
         there = np.zeros((n_kinds + 1, longest + 1), np.bool_)
         log_likelihood = 0.0
         degenerate = 0.0
@@ -394,7 +397,7 @@ def add_edges(
         scores[chunk, 2] = mass
 
 
-@njit(nogil=True, cache=True, parallel=True, fastmath=REORDER)
+@kernel(fastmath=REORDER)
 def add_pairs_folded_in(
     indptr, vertices, weight, damping, slices, groups, row_vertex, row_indptr, members, turned_weight, lift, prior, scale,
     uniform, iterations, exact, thetas, gradients, amounts, n_vt, n_t, scores,
@@ -503,7 +506,7 @@ def add_pairs_folded_in(
             scores[part, 2] += mass
 
 
-@njit(nogil=True, cache=True, parallel=True, fastmath=REORDER)
+@kernel(fastmath=REORDER)
 def add_folded_edges(indptr, edges, weight, uniform, iterations, lift, prior, bounds, sums, scores):
     """E-step of the hyperedges of containers in theta of the container, folded in from these edges: norm_t(theta_t prod lift).
 
@@ -582,7 +585,7 @@ def add_folded_edges(indptr, edges, weight, uniform, iterations, lift, prior, bo
         scores[chunk, 2] = mass
 
 
-@njit(nogil=True, cache=True, parallel=True)
+@kernel()
 def merge_chunks(sums, n_vt):
     """n_vt += sum_c sums_cvt, the chunks added in order in float64."""
     n_chunks, n_vertices, n_topics = sums.shape

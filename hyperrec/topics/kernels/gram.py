@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, prange
 
+from hyperrec.topics.kernels import kernel
 
-@njit(nogil=True, cache=True, parallel=True)
+
+@kernel()
 def add_gram(column_indptr, column_rows, column_values, indptr, columns, values, weight, gram):
     """gram += X' diag(weight) X of a sparse X (D, K), given by columns and by rows; each thread owns whole rows of gram (K, K).
 

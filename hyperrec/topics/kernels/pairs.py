@@ -8,7 +8,7 @@ from numba import njit, prange, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from hyperrec.topics.kernels import REORDER
+from hyperrec.topics.kernels import REORDER, kernel
 
 # Below this share of an item's own product the difference "all minus own" has lost its digits: subtract term by term.
 CANCELLATION = np.float32(1.0 / 64.0)
@@ -95,7 +95,7 @@ def _add_term_by_term(total, row, query, a, n, rest, sums):
     return z
 
 
-@njit(nogil=True, cache=True, parallel=True, fastmath=REORDER)
+@kernel(fastmath=REORDER)
 def add_pairs_in_mean(
     indptr, vertices, weight, damping, slices, groups, row_vertex, row_indptr, members, turned_weight, lift, prior, own, totals,
     amounts, n_vt, scores,
@@ -186,7 +186,7 @@ def add_pairs_in_mean(
             scores[part, 2] += mass
 
 
-@njit(nogil=True, cache=True, parallel=True)
+@kernel()
 def fill_rows(table, indptr, topics, values):
     """The entries of a table (V, T) that are not zero, row by row: topics, values (indptr[-1],)."""
     for v in prange(table.shape[0]):
@@ -222,7 +222,7 @@ def _add_sparse_term_by_term(total, topics, values, query, a, n, rest, sums):
     return z
 
 
-@njit(nogil=True, cache=True, parallel=True, fastmath=REORDER)
+@kernel(fastmath=REORDER)
 def add_sparse_pairs_in_mean(
     indptr, vertices, weight, damping, row_indptr, topics, values, query, own, n_topics, bounds, sums, backs, scores
 ):  # fmt: skip
@@ -290,7 +290,7 @@ def add_sparse_pairs_in_mean(
         scores[chunk, 2] = mass
 
 
-@njit(nogil=True, cache=True, parallel=True)
+@kernel()
 def merge_sparse(sums, backs, values, query, row_indptr, topics, n_vt):
     """n_vt += query (sum_c sums_c - lift sum_c backs_c) at the entries of the rows, the chunks added in order in float64."""
     n_chunks = sums.shape[0]

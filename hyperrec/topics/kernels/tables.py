@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 
-from hyperrec.topics.kernels import REORDER
+from hyperrec.topics.kernels import REORDER, kernel
 
 NOTHING = np.float32(1e-37)  # 1 / NOTHING is still a float32
 SMALL = np.float32(1e-18)  # (1 / SMALL)^1.99 is still a float32
 
 
-@njit(nogil=True, cache=True, parallel=True, fastmath=REORDER)
+@kernel(fastmath=REORDER)
 def maximize(n_vt, old, eta, fallback, drop_below, new, empty):
     """M-step of every row: new = norm_t(old * (norm_t(n) / old)^eta); rows without counts become `fallback`.
 
