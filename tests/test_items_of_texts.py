@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +210,21 @@ def test_a_loaded_model_cuts_texts_alike(placing: hr.TopicModel, tmp_path: Path)
     again = hr.load(tmp_path / "model")
     assert again.fold_in("app", text).equals(placing.fold_in("app", text))
     assert again.similar("word", "clock", to="app").equals(placing.similar("word", "clock", to="app"))
+
+
+def test_real_apps_that_nobody_used_are_near_those_of_their_category(data: Callable[[str], Path]) -> None:
+    graph = hr.read_logs("frappe", data("frappe"))
+    about = pl.read_csv(data("frappe") / "meta.csv", separator="\t", quote_char=None, infer_schema=False).drop_nulls("description")
+    kinds = dict(graph.table("category").select("item", "category").iter_rows())
+    new = graph.table("word")["item"].unique().sort().gather_every(10)
+    warm = {name: graph.table(name).filter(~pl.col("item").is_in(new.implode())) for name in ("used", "word")}
+    learned = hr.Hypergraph.from_frames(**warm)
+    learned = hr.Hypergraph(learned.edges, learned.vocabularies, tokenizers=graph.tokenizers)
+    model = hr.TopicModel(20, n_passes=10, edges={"used": 1.0, "word": 0.5}, neighbours=None, seed=0).fit(learned, progress=False)
+    texts = about.select(pl.col("item").cast(pl.Int64), word="description").filter(pl.col("item").is_in(new.implode()))
+    placed, known = model.fold_in("item", texts), model.vocabularies["item"].ids
+    near = np.argsort(-np.sqrt(placed["embedding"].to_numpy()) @ np.sqrt(model.embedding("item")).T, axis=1)[:, :5]
+    pairs = [(app, known[int(row)]) for app, rows in zip(placed["id"], near, strict=True) for row in rows]
+    alike = np.mean([kinds[a] == kinds[b] for a, b in pairs if a in kinds and b in kinds])
+    by_chance = (pl.Series(list(kinds.values())).value_counts(normalize=True)["proportion"] ** 2).sum()
+    assert alike > 2 * by_chance
