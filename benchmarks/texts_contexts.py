@@ -8,9 +8,9 @@ train posts; words of the later posts that no train post has are left out.
 
 - perplexity: of one half of each later post, from the other (`hr.scores.completion`), from p(word|topic) of each tool.
 - NPMI of ten words a topic, over train posts, and over windows of ten words.
-- accuracy: of the twenty groups of the later posts, by logistic regression on p(t|post) of train posts, made alike for all tools: 10
-  iterations of EM from p(word|topic) (`folded`); for hyperrec also as the model reads a post: the mean p(t|C_i, w_i) of its words
-  (`read`). The strength of the regression is the best of three on the last tenth of train posts. Words alone: tf-idf.
+- accuracy: of the twenty groups of the later posts, by logistic regression on p(t|post) of train posts, made alike for all tools:
+  10 iterations of EM from p(word|topic) (`folded`); for hyperrec also as the model reads a post: the mean p(t|C_i, w_i) of its
+  words (`read`). The strength of the regression is the best of three on the last tenth of train posts. Words alone: tf-idf.
 """
 
 from __future__ import annotations

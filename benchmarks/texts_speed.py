@@ -121,8 +121,8 @@ def main() -> None:
         f"{machine()}, {version}, {threads} threads of {os.cpu_count()}; {counts.shape[0]:,} raw posts of 20 Newsgroups, "
         f"{counts.sum():,.0f} occurrences of {len(known):,} words, nnz {counts.nnz:,}, and {unseen.shape[0]:,} posts held out; "
         f"{args.passes} passes, medians of {args.seeds} seeds, the tools in turn; local: TwoSided(1/{WIDTH}, 1/{WIDTH}), "
-        f"bags: FoldIn({INNER}), BigARTM: {INNER} iterations in a document. Held-out halves: p(word|topic) mixed with {SMOOTHING:g} "
-        "of a uniform one."
+        f"bags: FoldIn({INNER}), BigARTM: {INNER} iterations in a document. Held-out halves: p(word|topic) mixed with "
+        f"{SMOOTHING:g} of a uniform one."
     )
     write("texts_speed", header, rows, note)
 

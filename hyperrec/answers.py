@@ -20,6 +20,7 @@ from hyperrec.histories import listed_ids, one_after_other, read_histories
 from hyperrec.index import Index
 from hyperrec.logs import as_frame
 from hyperrec.memory import Memory
+from hyperrec.nearest import index_of, nearest
 from hyperrec.neighbours import Neighbours, weights_between
 from hyperrec.ranking import Asked, Items, Users, allowed_rows, asked_for, best, context_rows, known_users, new_users
 from hyperrec.text import THRESHOLD, WIDTH, read
@@ -57,6 +58,7 @@ class Answers:
     item_modality: str
     vocabularies: dict[str, Vocabulary]
     labels: dict[str, pl.DataFrame]
+    tokenizers: dict[str, Tokenizer]
     offsets: dict[str, int]
     sizes: dict[str, int]
     counts: np.ndarray
@@ -75,8 +77,7 @@ class Answers:
     described: tuple[Described, Described] | None
     edge_modalities: dict[str, tuple[str, ...]]
     fitted_edges: dict[str, float]
-    tokenizers: dict[str, Tokenizer]
-    _indexes: dict[str, Index]
+    _indexes: dict[tuple[str, bool], tuple[Vocabulary, Index]]
 
     @property
     def expressed(self) -> bool:
@@ -166,7 +167,8 @@ class Answers:
         users : ids of known users; all when neither users nor histories are given.
         histories : frame of users never seen, who come after the known ones: a column of the user modality (or `user`), one of
             items (or `item`), maybe `weight`, and `time` for a context that knows an order; without it the rows are in order. With
-            `attributes`, also columns of what is known of the users; a null cell says nothing, and items may be missing.
+            `attributes`, also columns of what is known of the users; a null cell says nothing, and items may be missing. Cells may
+            be texts or lists, as in `fold_in`.
         given : modality -> id, the context to recommend in, such as {"hour": 18}.
         filter_seen : leave out the items of the user's history; if not, and users come back to items in the log, her own events
             count, by how long ago they were and, when all contexts of the log are given, in how many of them (`hyperrec.memory`).
@@ -230,32 +232,18 @@ class Answers:
         users = known_users(self._fitted(), np.asarray(user_rows))
         return best(self, asked_for(self, users, given or None, seen), k, among, diversify)
 
-    def similar(self, modality: str, ids: Iterable[Any], *, k: int = 10) -> pl.DataFrame:
-        """The k nearest vertices of the same modality.
+    def similar(self, modality: str, ids: Iterable[Any], *, to: str | None = None, k: int = 10) -> pl.DataFrame:
+        """The k nearest vertices of the same modality, or of another one: items that a word tells of, words of a user's taste.
 
-        Returns a frame: id, neighbour, [label], score, rank; score = sum_t sqrt(p(t|a) p(t|b)), 1 for equal topics (the
-        Bhattacharyya coefficient, 1 minus the squared Hellinger distance).
+        to : the modality of the neighbours; that of the ids when left out. An attribute (`attributes`) stands where an item, or a
+            user, would of which nothing else is known.
+
+        Returns a frame: id, neighbour, [label], score, rank. score = sum_t sqrt(p(t|a) p(t|b)), 1 for equal topics (the
+        Bhattacharyya coefficient, 1 minus the squared Hellinger distance); between modalities p(a, b) / sqrt(p(a) p(b)), with
+        p(a, b) = p(a) p(b) sum_t p(t|a) p(t|b) / p(t) (the Ochiai coefficient): rare words of one topic would be in front else.
         """
-        self._check_modality(modality)
-        vocabulary = self.vocabularies[modality]
-        k = min(check_number("k", k, 1, whole=True), max(len(vocabulary) - 1, 1))
-        rows = vocabulary.rows(listed_ids(ids))
-        index = self._neighbours(modality)
-        found, scores = index.search(index.vectors[rows], k + 1)
-        own = found == rows[:, None]
-        own[~own.any(axis=1), -1] = True  # equal vectors may push the vertex itself out: drop the last instead
-        keep = ~own & (found >= 0)
-        rank = np.cumsum(keep, axis=1)
-        at = np.nonzero(keep)
-        frame = pl.DataFrame(
-            {
-                "id": vocabulary.decode(rows[at[0]]),
-                "neighbour": vocabulary.decode(found[at]),
-                "score": scores[at],
-                "rank": rank[at],
-            }
-        )
-        return self._labelled(frame, modality, on="neighbour")
+        to = modality if to is None else to
+        return self._labelled(nearest(self._fitted(), modality, ids, to, check_number("k", k, 1, whole=True)), to, on="neighbour")
 
     def explain(
         self, user: Any, item: Any, *, given: Mapping[str, Any] | None = None, filter_seen: bool = True, k: int = 3
@@ -333,7 +321,8 @@ class Answers:
 
         frame : a column named as the modality with the new ids, other columns named as modalities of the model (an item's
         genre and words, a user's items; `item#2` for what a new item cites); a null cell is skipped; `weight` is optional, `time`
-        is not read.
+        is not read. Of a modality that was cut out of texts (`model.tokenizers`), a cell is a text: it is cut as those of the log
+        were, and words that the model does not know are left out; one that is a term is that term. A list holds ids as they are.
 
         Returns
         -------
@@ -347,8 +336,8 @@ class Answers:
         """A model that also knows new items, by their attributes: it recommends, compares and explains them as any other. Nothing
         is refitted, and this model stays as it is.
 
-        frame : a column of the item modality with the new ids, and columns of their attributes (`genre`, `word`); a null cell is
-        skipped; `weight` is optional (how often a word occurs).
+        frame : a column of the item modality with the new ids, and columns of their attributes (`genre`, `word`), which may hold
+        texts and lists, as in `fold_in`; a null cell is skipped; `weight` is optional (how often a word occurs).
 
         Raises
         ------
@@ -397,10 +386,11 @@ class Answers:
     def _items(self) -> Items:
         return Items.of(self)
 
-    def _neighbours(self, modality: str) -> Index:
-        if modality not in self._indexes:
-            self._indexes[modality] = Index(np.sqrt(self.embedding(modality)))
-        return self._indexes[modality]
+    def _neighbours(self, modality: str, *, joint: bool = False) -> tuple[Vocabulary, Index]:
+        key = modality, joint
+        if key not in self._indexes:
+            self._indexes[key] = index_of(self, modality, joint=joint)
+        return self._indexes[key]
 
     def _mass(self, modality: str) -> np.ndarray:
         """Total weight of the edges of each vertex; of a modality with regularizers of phi, or of an exact FoldIn, that in phi."""

@@ -227,11 +227,13 @@ def recommend(
 
 
 @app.command
-def similar(model: Path, modality: str, ids: list[str], *, k: Whole = 10, out: Table = None) -> None:
-    """The nearest vertices of the same modality."""
+def similar(
+    model: Path, modality: str, ids: list[str], *, to: str | None = None, k: Whole = 10, out: Table = None
+) -> None:  # fmt: skip
+    """The nearest vertices of the same modality, or of another one: --to item."""
     import hyperrec as hr
 
-    _show(hr.load(model).similar(modality, ids, k=k), out)
+    _show(hr.load(model).similar(modality, ids, to=to, k=k), out)
 
 
 @app.command

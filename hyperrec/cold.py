@@ -12,8 +12,8 @@ import polars as pl
 import scipy.sparse as sp
 
 from hyperrec.attributes import LENGTH, Described, check_columns
+from hyperrec.cells import one_a_cell
 from hyperrec.errors import DataError, ModelError, listed
-from hyperrec.histories import checked_weights
 from hyperrec.topics.state import State
 from hyperrec.vocabulary import Vocabulary
 
@@ -143,8 +143,9 @@ def folded_in(model: Answers, modality: str, table: pl.DataFrame) -> pl.DataFram
     for other in others.values() if described is None else ():
         model._check_modality(other)
     ids = table[modality].unique(maintain_order=True).sort()
+    table = one_a_cell(model, table, [modality], "fold_in")
     row_of = Vocabulary(modality, ids).encode(table[modality])
-    weight = checked_weights(table, "fold_in")
+    weight = table["weight"].to_numpy()
     if described is not None:
         embedding = placed(model, described, described.read(table, row_of, len(ids), weight))
     else:
@@ -171,7 +172,8 @@ def with_items(model: M, table: pl.DataFrame) -> M:
     new, known = Vocabulary(item, ids), model.vocabularies[item]
     if len(old := np.flatnonzero(known.encode(ids) >= 0)):
         raise DataError(f"with_items: the model knows {item} {ids[int(old[0])]!r} already; give new items only.")
-    features = items.read(table, new.encode(table[item]), len(ids), checked_weights(table, "with_items"))
+    table = one_a_cell(model, table, [item], "with_items")
+    features = items.read(table, new.encode(table[item]), len(ids), table["weight"].to_numpy())
     longer = copy(model)
     longer.vocabularies = {**model.vocabularies, item: extended(known, new)}
     fit, assembly = grown(model, longer.vocabularies)
@@ -191,16 +193,16 @@ def with_items(model: M, table: pl.DataFrame) -> M:
     return longer
 
 
-def packed(described: tuple[Described, Described] | None) -> tuple[dict[str, np.ndarray], list[Any] | None, list[pl.Series]]:
-    """What is saved of it: arrays, kinds for the config, ids of the attributes."""
+def packed(described: tuple[Described, Described] | None) -> tuple[dict[str, np.ndarray], list[Any] | None, list[Vocabulary]]:
+    """What is saved of it: arrays, kinds for the config, vocabularies of the attributes."""
     if described is None:
         return {}, None, []
     arrays: dict[str, np.ndarray] = {}
     for side, one in zip(("users", "items"), described, strict=True):
         matrix = {f"features.{name}": getattr(one.features, name) for name in ("data", "indices", "indptr")}
         arrays |= {f"{side}.{name}": value for name, value in {**matrix, "idf": one.idf, "vectors": one.vectors}.items()}
-    ids = [vocabulary.ids for one in described for vocabulary in one.vocabularies]
-    return arrays, [[one.modality, one.kinds, one.scale] for one in described], ids
+    kinds = [vocabulary for one in described for vocabulary in one.vocabularies]
+    return arrays, [[one.modality, one.kinds, one.scale] for one in described], kinds
 
 
 def unpacked(

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 from hyperrec.assembly import Positions, collect_history, importance_of
 from hyperrec.attributes import check_columns
+from hyperrec.cells import checked_weights, one_a_cell, one_a_row
 from hyperrec.errors import DataError, did_you_mean, listed
 from hyperrec.hypergraph import as_numbers, vertex_columns
 from hyperrec.logs import as_frame
@@ -57,15 +58,19 @@ def read_histories(model: Answers, frame: Any) -> Told:
     ids = table[user].unique(maintain_order=True)
     if ids.null_count():
         raise DataError(f"histories: column '{user}' has nulls; every row needs the id of its user.")
-    at = pl.DataFrame({"id": ids, "row": np.arange(len(ids))})
-    owners = table.select(pl.col(user).alias("id")).join(at, on="id", how="left", maintain_order="left")["row"].to_numpy()
-    if model.described is None:
-        events, features = _events(model, table, owners, item), None
-    else:
-        met = table[item].is_not_null()
-        events = _events(model, table.filter(met), owners[met.to_numpy()], item)
-        features = model.described[0].read(table, owners, len(ids), np.ones(table.height, np.float32))
+    log, features = one_a_row(model, table, item, "histories"), None
+    if model.described is not None:
+        log = log.filter(pl.col(item).is_not_null())
+        known = one_a_cell(model, table.drop(item, "weight", "time", strict=False), [user], "histories")
+        features = model.described[0].read(known, _owners(known[user], ids), len(ids), known["weight"].to_numpy())
+    events = _events(model, log, _owners(log[user], ids), item)
     return Told(ids, _history(model, events, len(ids)), events, features)
+
+
+def _owners(users: pl.Series, ids: pl.Series) -> np.ndarray:
+    """(n,) the place of each user among the ids."""
+    at = pl.DataFrame({"id": ids, "row": np.arange(len(ids))})
+    return users.to_frame("id").join(at, on="id", how="left", maintain_order="left")["row"].to_numpy()
 
 
 def _events(model: Answers, table: pl.DataFrame, owners: np.ndarray, item: str) -> Positions:
@@ -82,18 +87,6 @@ def _history(model: Answers, events: Positions, n_users: int) -> History:
     items = model.vocabularies[model.item_modality]
     history.importance = importance_of(model._reading, items, model.offsets[model.item_modality], n_rows)[history.vertices]
     return history
-
-
-def checked_weights(table: pl.DataFrame, what: str) -> np.ndarray:
-    """Column `weight` (n,) float32, checked; ones where there is none."""
-    if "weight" not in table.columns:
-        return np.ones(table.height, np.float32)
-    if not table["weight"].dtype.is_numeric():
-        raise DataError(f"{what}: weight must be a column of numbers; got {table['weight'].dtype}. Cast the column.")
-    weight = table["weight"].cast(pl.Float32).to_numpy()
-    if not (np.isfinite(weight).all() and (weight > 0).all()):
-        raise DataError(f"{what}: weight must be positive and finite in every row.")
-    return weight
 
 
 def listed_ids(ids: Any) -> Sequence[Any]:

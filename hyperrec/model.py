@@ -294,7 +294,6 @@ class TopicModel(Answers):
         self.vocabularies: dict[str, Vocabulary] = {
             m: graph.vocabulary(m) for m in dict.fromkeys([*assembly.sizes, self.user_modality])
         }
-        self.labels = {m: frame for m, frame in graph.labels.items() if m in self.vocabularies}
         self.tokenizers = dict(graph.tokenizers)
         self.offsets, self.sizes, self.counts = assembly.offsets, assembly.sizes, assembly.counts
         self.state, self.n_v, self.weight, self.layout = fit.state, fit.n_v, fit.weight, assembly.layout
@@ -310,6 +309,8 @@ class TopicModel(Answers):
             told = self.attributes.chosen(graph, self.fitted_edges, self.user_modality, self.item_modality)
             self.described = describe(self, graph, told)
             self._place_unmet()
+        known = {*self.vocabularies, *(kind for one in self.described or () for kind, _ in one.kinds)}
+        self.labels = {m: frame for m, frame in graph.labels.items() if m in known}
         self.fitted = True
 
     def save(self, folder: str | Path) -> Path:

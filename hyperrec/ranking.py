@@ -205,7 +205,7 @@ def best(
         return _ranked(model, asked, k, allowed)
     most = max(k, min(CANDIDATES * k, model.sizes[model.item_modality]))
     candidates = _ranked(model, asked, most, allowed)
-    return diversified(*candidates, model._neighbours(model.item_modality).vectors, k, diversify)
+    return diversified(*candidates, model._neighbours(model.item_modality)[1].vectors, k, diversify)
 
 
 def _ranked(model: Answers, asked: Asked, k: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

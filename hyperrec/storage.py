@@ -145,7 +145,7 @@ def _write(model: TopicModel, folder: Path) -> None:
         arrays |= {f"weights.{name}": getattr(weights, name) for name in ("indptr", "indices", "data")}
     if model.memory is not None:
         arrays |= {f"memory.{name}": getattr(model.memory, name) for name in REMEMBERED}
-    described, told, ids = packed(model.described)
+    described, told, kinds = packed(model.described)
     arrays |= described
     write_arrays(folder / "arrays.safetensors", arrays)
     files = ["arrays.safetensors"]
@@ -156,9 +156,9 @@ def _write(model: TopicModel, folder: Path) -> None:
         if modality in model.labels:
             files.append(f"labels-{number}.parquet")
             model.labels[modality].write_parquet(folder / files[-1])
-    for number, one in enumerate(ids):
+    for number, one in enumerate(kinds):
         files.append(f"attributes-{number}.parquet")
-        one.to_frame().write_parquet(folder / files[-1])
+        model._labelled(one.ids.to_frame(), one.modality).write_parquet(folder / files[-1])
     model.history.write_parquet(folder / "history.parquet")
     files.append("history.parquet")
     config = {
@@ -251,6 +251,9 @@ def load(folder: Path) -> TopicModel:
         model.described = unpacked(
             config.get("described"), arrays, lambda number: _read(folder / f"attributes-{number}.parquet", _table)["id"]
         )
+        for number, kind in enumerate(kind for one in model.described or () for kind, _ in one.kinds):
+            if "label" in (named := _read(folder / f"attributes-{number}.parquet", _table)).columns:
+                model.labels[kind] = named
         if "weights.data" in arrays:
             parts = tuple(arrays[f"weights.{name}"] for name in ("data", "indices", "indptr"))
             weights = sp.csr_matrix(parts, shape=(shape[1], shape[1]))

@@ -650,3 +650,13 @@ def likeness(features: np.ndarray, to: np.ndarray, of: np.ndarray, length: float
     """(len(to), len(of)): max(K_ij - mean_i K_ij, 0), K the cosine, the norms of `of` to the power length."""
     cosine = unit(features[to]) @ unit(features[of], length).T
     return np.maximum(cosine - cosine.mean(axis=0), 0)
+
+
+def ochiai(a: np.ndarray, p_a: np.ndarray, b: np.ndarray, p_b: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """(A, B): p(a, b) / sqrt(p(a) p(b)) of vertices with p(t|a) and p(t|b), that meet in their topics."""
+    found = np.zeros((len(a), len(b)))
+    for i in range(len(a)):
+        for j in range(len(b)):
+            together = p_a[i] * p_b[j] * sum(float(x) * float(y) / float(p) for x, y, p in zip(a[i], b[j], prior, strict=True))
+            found[i, j] = together / np.sqrt(p_a[i] * p_b[j])
+    return found

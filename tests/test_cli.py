@@ -225,6 +225,9 @@ def test_similar(run: Run) -> None:
     assert (code, err) == (0, "")
     assert table(out)["id"].to_list() == ["film-1", "film-1", "film-2", "film-2"]
     assert table(out)["neighbour"].to_list() == hr.load("model").similar("item", ["film-1", "film-2"], k=2)["neighbour"].to_list()
+    code, out, err = run("similar", "model", "genre", "horror", "--to", "item")
+    assert (code, err) == (0, "")
+    assert table(out)["neighbour"].to_list() == hr.load("model").similar("genre", "horror", to="item")["neighbour"].to_list()
 
 
 @pytest.mark.parametrize(("arguments", "modality"), [(["genre"], "genre"), ([], "item")])
