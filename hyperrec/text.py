@@ -82,7 +82,7 @@ def _terms(text: str | Sequence[str] | None, tokenizer: Tokenizer) -> pl.DataFra
     """word, start, stop of the terms of a text; those of a list of words stand nowhere."""
     if isinstance(text, str):
         return tokenizer.place(text)[1].rename({"term": "word"})
-    words = tokenizer.cut(pl.Series([list(text or [])], dtype=pl.List(pl.String)))[0]
+    words = tokenizer.cut(pl.Series([[] if text is None else list(text)], dtype=pl.List(pl.String)))[0]
     return pl.DataFrame({"word": words}).with_columns(start=pl.lit(None, pl.Int64), stop=pl.lit(None, pl.Int64))
 
 

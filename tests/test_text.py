@@ -157,6 +157,7 @@ def test_words_that_are_cut_already_and_several_texts(model: hr.TopicModel) -> N
     as_text, as_words = model.read("moon moon onion"), model.read([["moon", "moon", "onion"]])
     assert as_text.drop("start", "stop").equals(as_words.drop("start", "stop"))
     assert as_words["start"].null_count() == 3
+    assert model.read([pl.Series(["moon", "moon", "onion"])]).equals(as_words)
     several = model.read(pl.Series(["moon", None, "", "?!", "salt"]))
     assert several["document"].to_list() == [0, 4]
     assert several.filter(document=4).drop("document").equals(model.read("salt").drop("document"))
