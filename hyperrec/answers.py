@@ -122,7 +122,8 @@ class Answers:
     def topics(self, modality: str | None = None, *, k: int = 10) -> pl.DataFrame:
         """The k vertices of a modality that each topic gives the highest p(v|t).
 
-        A topic that has nothing to do with a modality (less than a thousandth of its share p(t)) is left out.
+        A topic that has nothing to do with a modality (less than a thousandth of its share p(t)) is left out, and so are vertices
+        that a topic has not.
 
         Returns a frame: topic, share = p(t), rank from 1, id, [label], probability = p(v|t), lift = p(t|v) / p(t).
         """
@@ -146,7 +147,7 @@ class Answers:
                 "lift": self.embedding(modality)[rows, topic] / self.state.prior[topic],
             }
         )
-        return self._labelled(frame, modality)
+        return self._labelled(frame.filter(pl.col("probability") > 0), modality)
 
     # -------------------------------------------------------------------------------------------------- asking
 
@@ -295,7 +296,7 @@ class Answers:
             list of words. modality : of the words; by default the only one that was cut out of texts, or that of the items.
         width : about so many words on each side are the context of a word, gamma = 1 / width; the model may have been fitted with
             any context. threshold : a boundary is where what is left and what is right are so far apart, and farther than within
-            2 width words around.
+            2 width words around; a segment has 2 width words or more, width at the ends of a text.
 
         Returns
         -------

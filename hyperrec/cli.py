@@ -110,7 +110,7 @@ def fit(
     schema
         A schema by name or path; or, without a source, the folder of a store.
     source
-        The folder or file of the log.
+        The folder or file of the log; by default $HYPERREC_DATA holds that of a shipped schema.
     out
         The folder of the model; a model that is there is replaced.
     config
@@ -125,6 +125,7 @@ def fit(
         A folder to write the state of the fit to: the same command goes on from there when it was killed. Delete it afterwards.
     """
     import hyperrec as hr
+    from hyperrec.schema import shipped
     from hyperrec.storage import check_target
 
     check_target(out)
@@ -133,7 +134,8 @@ def fit(
     given = {"n_topics": topics, "n_passes": passes, "seed": seed, "edges": _weights(edge), "container": container}
     options = hr.read_config(config) if config is not None else {}
     options |= {name: value for name, value in given.items() if value is not None}
-    graph: hr.StoredHypergraph | hr.Hypergraph = hr.open_store(schema) if source is None else hr.read_logs(schema, source)
+    stored = source is None and (Path(schema).exists() or schema not in shipped())
+    graph: hr.StoredHypergraph | hr.Hypergraph = hr.open_store(schema) if stored else hr.read_logs(schema, source)
     if isinstance(graph, hr.StoredHypergraph):
         options.setdefault("container", graph.container)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import replace
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from hyperrec.hypergraph import Hypergraph
     from hyperrec.topics.shards import History
 
+logger = logging.getLogger("hyperrec")
 SAMPLE = 500  # items with events that are read as though they had none
 M = TypeVar("M", bound="Answers")
 
@@ -174,6 +176,9 @@ def with_items(model: M, table: pl.DataFrame) -> M:
         raise DataError(f"with_items: the model knows {item} {ids[int(old[0])]!r} already; give new items only.")
     table = one_a_cell(model, table, [item], "with_items")
     features = items.read(table, new.encode(table[item]), len(ids), table["weight"].to_numpy())
+    if len(nothing := np.flatnonzero(np.diff(features.indptr) == 0)):
+        told = f"{len(nothing)} of {len(ids)} items, such as {ids[int(nothing[0])]!r}"
+        logger.warning("with_items: %s have no attribute that the model knows; they are ranked by p(t) alone", told)
     longer = copy(model)
     longer.vocabularies = {**model.vocabularies, item: extended(known, new)}
     fit, assembly = grown(model, longer.vocabularies)

@@ -38,12 +38,15 @@ def text(
     from hyperrec.pages import page
 
     if not isinstance(text, str):
-        raise DataError(f"report.text shows one text, a string; got {text!r}.")
+        raise DataError(f"report.text shows one text, a string; got {type(text).__name__}.")
     reading = model.read(text, modality=modality, width=width, threshold=threshold)
     shown, _ = tokenizer_of(model, modality).place(text)
     html = page(model, shown, reading, title, threshold)
     if to is not None:
-        Path(to).write_text(html, encoding="utf-8")
+        try:
+            Path(to).write_text(html, encoding="utf-8")
+        except OSError as error:
+            raise DataError(f"report.text cannot write '{to}': {error.strerror}.") from None
     return html
 
 

@@ -71,7 +71,8 @@ def _texts(text: Any) -> list[Any]:
     if isinstance(text, str):
         return [text]
     if not isinstance(text, (list, tuple, pl.Series)):
-        raise DataError(f"read takes a text, or a list of texts, each a string or a list of words; got {text!r}.")
+        came = repr(text) if isinstance(text, (int, float, bool, type(None))) else type(text).__name__
+        raise DataError(f"read takes a text, or a list of texts, each a string or a list of words; got {came}.")
     found = [one for one in text if one is not None]
     if wrong := [one for one in found if not isinstance(one, (str, list, tuple, pl.Series))]:
         raise DataError(f"read takes a text, or a list of texts, each a string or a list of words; one of them is {wrong[0]!r}.")
@@ -157,11 +158,11 @@ def fragments(reading: pl.DataFrame, topic: int | None = None, *, k: int = 3, le
     ------
     ModelError : k or length below 1, a topic that there is not.
     """
-    if k < 1 or length < 1:
-        raise ModelError(f"fragments: k and length must be 1 or more; got k={k}, length={length}.")
+    if not all(isinstance(one, (int, np.integer)) and one >= 1 for one in (k, length)):
+        raise ModelError(f"fragments: k and length must be whole numbers, 1 or more; got k={k!r}, length={length!r}.")
     n_topics = _checked(reading).schema["contextual"].shape[0]  # type: ignore[attr-defined]
-    if topic is not None and not 0 <= topic < n_topics:
-        raise ModelError(f"fragments: the model has topics 0 to {n_topics - 1}; got {topic}.")
+    if topic is not None and not (isinstance(topic, (int, np.integer)) and 0 <= topic < n_topics):
+        raise ModelError(f"fragments: the model has topics 0 to {n_topics - 1}; got {topic!r}.")
     found = [*_windows(reading, topic, k, length)]
     schema = {"document": pl.Int64, "first": pl.Int64, "last": pl.Int64, "score": pl.Float64, "words": pl.String}
     frame = pl.DataFrame(found, schema=schema, orient="row")
@@ -192,6 +193,6 @@ def _windows(reading: pl.DataFrame, topic: int | None, k: int, length: int) -> I
 
 def _checked(reading: pl.DataFrame) -> pl.DataFrame:
     if not isinstance(reading, pl.DataFrame) or not {*COLUMNS, *VECTORS} <= {*reading.columns}:
-        came = listed(reading.columns) if isinstance(reading, pl.DataFrame) else repr(reading)
+        came = f"columns {listed(reading.columns)}" if isinstance(reading, pl.DataFrame) else type(reading).__name__
         raise DataError(f"expected a reading, the frame that model.read(text) returns; got {came}.")
     return reading

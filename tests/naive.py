@@ -507,10 +507,11 @@ def read_text(p: np.ndarray, prior: np.ndarray, words: np.ndarray, gamma: float)
 
 
 def boundaries(distance: np.ndarray, threshold: float, apart: int) -> list[int]:
-    """The largest distances first, each at least `apart` from those before it, from the first position and from the end."""
+    """The largest distances first, each at least `apart` from those before it, and half of that from the ends."""
     found: list[int] = []
     for i in sorted(range(len(distance)), key=lambda i: (-distance[i], i)):
-        if distance[i] >= threshold and all(abs(i - j) >= apart for j in [0, len(distance), *found]):
+        inside = i >= apart / 2 and len(distance) - i >= apart / 2
+        if distance[i] >= threshold and inside and all(abs(i - j) >= apart for j in found):
             found.append(i)
     return sorted(found)
 

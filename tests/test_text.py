@@ -50,7 +50,7 @@ def test_boundaries_are_the_largest_and_apart(rng: np.random.Generator, n: int, 
     distance = np.round(rng.random(n), 1)
     found = segments.boundaries(distance, threshold, apart)
     assert found.tolist() == naive.boundaries(distance, threshold, apart)
-    assert (np.diff([0, *found, n]) >= apart).all() or not len(found)
+    assert (np.diff(found) >= apart).all()
     assert (distance[found] >= threshold).all()
 
 
@@ -135,6 +135,11 @@ def test_a_text_is_read_word_by_word(model: hr.TopicModel) -> None:
     assert hr.text.segments(loaded)["first"].to_list() == [2, 54]
 
 
+def test_short_parts_are_told_apart(model: hr.TopicModel) -> None:
+    found = model.read(f"{story(SPACE, 20, 1)} {story(KITCHEN, 20, 2)}")
+    assert found["segment"].to_list() == [1] * 20 + [2] * 20
+
+
 def test_fragments_show_a_topic_or_the_document(model: hr.TopicModel) -> None:
     texts = [story(SPACE, 40, 3), f"{story(KITCHEN, 30, 4)} {story(SPACE, 10, 5)}"]
     found = model.read(texts)
@@ -204,13 +209,16 @@ def bad_reading(model: hr.TopicModel) -> pl.DataFrame:
         (lambda one: one.read("a", modality="document"), "read: 'document' has no vectors of its own; words are of one of word."),
         (lambda one: one.read("a", width=0), "width must be a number, 1 or more; got 0."),
         (lambda one: one.read("a", threshold=2), "threshold must be a number, 0 to 1; got 2."),
-        (lambda one: hr.text.segments(3), "expected a reading, the frame that model.read(text) returns; got 3."),
-        (lambda one: hr.text.fragments(bad_reading(one)), "the frame that model.read(text) returns; got document, position, word"),
+        (lambda one: hr.text.segments(3), "expected a reading, the frame that model.read(text) returns; got int."),
+        (lambda one: hr.text.fragments(bad_reading(one)), "the frame that model.read(text) returns; got columns document, p"),
         (lambda one: hr.text.between(one.read(["moon", "salt"]), 1, 1), "between takes the reading of one document: filter"),
         (lambda one: hr.text.between(one.read("moon"), 2, 5), "between: there is no known word at positions 2 to 5."),
-        (lambda one: hr.text.fragments(one.read("moon"), k=0), "fragments: k and length must be 1 or more; got k=0, length=20."),
+        (lambda one: hr.text.fragments(one.read("moon"), k=0), "fragments: k and length must be whole numbers, 1 or more; got k=0"),
+        (lambda one: hr.text.fragments(one.read("moon"), "a"), "fragments: the model has topics 0 to 1; got 'a'."),
+        (lambda one: one.read(pl.DataFrame({"a": [1]})), "each a string or a list of words; got DataFrame."),
+        (lambda one: hr.report.text(one, "moon", "/nowhere/page.html"), "report.text cannot write '/nowhere/page.html': No such file"),
         (lambda one: hr.text.fragments(one.read("moon"), 2), "fragments: the model has topics 0 to 1; got 2."),
-        (lambda one: hr.report.text(one, ["moon"]), "report.text shows one text, a string; got ['moon']."),
+        (lambda one: hr.report.text(one, ["moon"]), "report.text shows one text, a string; got list."),
         (lambda one: hr.report.text(one, "moon " * 20_001), "shows 20,000 words at most; the text has 20,001: give a"),
     ],
 )

@@ -29,12 +29,12 @@ def partings(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def boundaries(distance: np.ndarray, threshold: float, apart: int) -> np.ndarray:
-    """Positions (ascending) of the largest distances, none under the threshold, none nearer than `apart` to a larger one, nor to
-    the ends of the text; of equal ones the first."""
-    n = len(distance)
+    """Positions (ascending) of the largest distances, none under the threshold, none nearer than `apart` to a larger one, nor than
+    half of that to the ends of the text; of equal ones the first."""
+    n, ends = len(distance), (apart + 1) // 2
     taken = np.zeros(n, bool)
-    taken[:apart] = True
-    taken[max(n - apart + 1, 0) :] = True
+    taken[:ends] = True
+    taken[max(n - ends + 1, 0) :] = True
     found = []
     for i in np.argsort(-distance, kind="stable"):
         if distance[i] < threshold:
