@@ -459,7 +459,7 @@ class Answers:
 
 def check_number(name: str, value: Any, low: float, high: float = np.inf, *, whole: bool = False) -> Any:
     good = isinstance(value, (int, np.integer)) if whole else isinstance(value, (int, float, np.number))
-    if isinstance(value, bool) or not good or not low <= value <= high:
+    if isinstance(value, bool) or not good or not low <= value <= high or not np.isfinite(value):
         kind = "a whole number" if whole else "a number"
         upper = f" to {high:g}" if np.isfinite(high) else " or more"
         raise ModelError(f"{name} must be {kind}, {low:g}{upper}; got {value!r}.")

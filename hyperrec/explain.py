@@ -60,9 +60,10 @@ def explain(
     share = normalized((lifts * prior)[None])[0]
     topics = pl.DataFrame({"topic": number, "name": names, "share": share, "contribution": by_topic})
     rows, contribution = _contributions(model, user_row[0], lifts, vector)
-    told, known = known_part(model, user_row[0], vector)
     total = contribution.sum()
-    contribution = contribution * ((by_topic.sum() - known) / total if abs(total) > 1e-30 else 0)
+    silent = abs(total) <= 1e-30
+    told, known = known_part(model, user_row[0], vector, float(by_topic.sum()) if silent else None)
+    contribution = contribution * (0 if silent else (by_topic.sum() - known) / total)
     start = model.offsets[model.item_modality]
     for name, items, added in _direct(model, asked, item_row[0]):
         direct = {"topic": [None], "name": [name], "share": [None], "contribution": [added.sum()]}
@@ -106,13 +107,16 @@ def _contributions(model: Answers, user_row: int, lifts: np.ndarray, vector: np.
     return rows, posterior @ (vector / model.state.prior)
 
 
-def known_part(model: Answers, user_row: int, vector: np.ndarray) -> tuple[pl.DataFrame | None, float]:
-    """What is known of a user without her history, as a row beside those of it, and what it adds; None, 0 without a prior."""
-    if not model.history_prior or not model.expressed:
+def known_part(model: Answers, user_row: int, vector: np.ndarray, whole: float | None) -> tuple[pl.DataFrame | None, float]:
+    """What is known of a user without her history, as a row beside those of it, and what it adds: `whole`, where the history adds
+    nothing. None, 0 where nothing is known."""
+    if not whole and (whole is not None or not model.history_prior or not model.expressed):
         return None, 0.0
     features = model.described[0].features[[user_row]] if model.described is not None else None
-    share = share_of_prior(model, model.histories.take(np.array([user_row])))[0]
-    added = float(share * (what_is_known(model, features)[0] @ vector))
+    added = whole
+    if added is None:
+        share = share_of_prior(model, model.histories.take(np.array([user_row])))[0]
+        added = float(share * (what_is_known(model, features)[0] @ vector))
     name = model.described[0].names(features) if model.described is not None else ""
     row = ["attributes", None, name, added] if name else ["prior", None, f"what every {model.user_modality} likes", added]
     schema = {"modality": pl.String, "id": pl.String, "name": pl.String, "contribution": pl.Float64}

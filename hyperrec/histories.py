@@ -75,7 +75,7 @@ def _owners(users: pl.Series, ids: pl.Series) -> np.ndarray:
 
 def _events(model: Answers, table: pl.DataFrame, owners: np.ndarray, item: str) -> Positions:
     """The rows of a table as events of their owners (E,)."""
-    weight = checked_weights(table, "histories")
+    weight = checked_weights(table, "histories") * np.float32(model._tau(model.user_modality, model.item_modality))
     rows = model.offsets[model.item_modality] + model.vocabularies[model.item_modality].rows(table[item])
     time = as_numbers(as_times(table["time"], "histories")) if "time" in table.columns else None
     return Positions(owners, rows[:, None], weight, time)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from hyperrec.answers import Answers
 
 COLOURS = ("#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f", "#edc948", "#b07aa1", "#ff9da7", "#9c755f", "#86bc86")
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 TOLD = 3  # topics of a word that its hover tells
 WORDS = 4  # words that name a topic
 MOST = 20_000  # words of one page
@@ -75,6 +77,7 @@ def _words(
     text: str, reading: pl.DataFrame, vectors: np.ndarray, colour: Mapping[int, str], names: Mapping[int, str]
 ) -> str:
     """The text, its known words coloured, under a heading for each segment."""
+    text = CONTROL.sub("\ufffd", text)
     parts: list[str] = []
     at, segment = 0, 0
     told = dict(segments(reading).select("segment", "topic").iter_rows())
@@ -83,7 +86,8 @@ def _words(
     for (start, stop, now), vector, topics in zip(places, vectors, best, strict=True):
         between = html.escape(text[at:start]).replace("\n", "<br>")
         if now != segment:
-            parts.append(f"{between}<h2>{now}. {html.escape(names[told[now]])}</h2>")
+            before, line, after = between.rpartition("<br>")  # what opens the sentence belongs to the segment
+            parts.append(f"{before}{line}<h2>{now}. {html.escape(names[told[now]])}</h2>{after}")
             segment = now
         else:
             parts.append(between)

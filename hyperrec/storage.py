@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 FORMAT = "hyperrec-model"
-VERSION = 1
+VERSION = 2
 SPARSE = 0.25  # share of entries that are not zero, below which tables are saved by their rows
 HISTORY = ("indptr", "vertices", "weight", "importance", "starts")
 DTYPES = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "uint32": "U32", "bool": "BOOL"}
@@ -275,8 +275,9 @@ def _read_config(folder: Path) -> dict[str, Any]:
     config = _read(path, lambda path: json.loads(path.read_text("utf-8")))
     if not isinstance(config, dict) or config.get("format") != FORMAT:
         raise ModelError(f"{path} is not of a hyperrec model: expected format '{FORMAT}'. Give the folder that save() wrote.")
-    if config.get("version") != VERSION:
-        raise ModelError(f"{path} has format version {config.get('version')}; this hyperrec reads {VERSION}. Update hyperrec.")
+    if (version := config.get("version")) != VERSION:
+        what = "Update hyperrec" if isinstance(version, int) and version > VERSION else "Fit and save the model again"
+        raise ModelError(f"{path} has format version {version}; this hyperrec reads {VERSION}. {what}.")
     if config.pop("config_sha256", None) != _config_digest(config):
         raise ModelError(f"{path} is not what was saved (edited). Save or copy the model again.")
     return config

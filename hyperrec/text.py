@@ -37,6 +37,8 @@ def read(model: Answers, text: Any, *, modality: str | None, width: float, thres
     modality = modality or _modality(model)
     if modality not in model.offsets:
         raise ModelError(f"read: '{modality}' has no vectors of its own; words are of one of {listed(model.offsets)}.")
+    if model.vocabularies[modality].ids.dtype != pl.String:
+        raise ModelError(f"read: the ids of '{modality}' are numbers, and a text has words: fit to words that are texts.")
     tokenizer = tokenizer_of(model, modality)
     vocabulary, kind = model.vocabularies[modality], pl.Array(pl.Float32, model.n_topics)
     parts = [pl.DataFrame(schema={**COLUMNS, **dict.fromkeys(VECTORS, kind)})]
@@ -62,8 +64,9 @@ def tokenizer_of(model: Answers, modality: str | None = None) -> Tokenizer:
 
 def _modality(model: Answers) -> str:
     """That of the words: the only one that was cut out of texts, or else that of the items."""
-    cut = [one for one in model.tokenizers if one in model.offsets]
-    return cut[0] if len(cut) == 1 else model.item_modality
+    if len(model.tokenizers) == 1:
+        return next(iter(model.tokenizers))
+    return model.item_modality
 
 
 def _texts(text: Any) -> list[Any]:
@@ -74,9 +77,13 @@ def _texts(text: Any) -> list[Any]:
         came = repr(text) if isinstance(text, (int, float, bool, type(None))) else type(text).__name__
         raise DataError(f"read takes a text, or a list of texts, each a string or a list of words; got {came}.")
     found = [one for one in text if one is not None]
-    if wrong := [one for one in found if not isinstance(one, (str, list, tuple, pl.Series))]:
+    if wrong := [one for one in found if not isinstance(one, str) and not _listed(one)]:
         raise DataError(f"read takes a text, or a list of texts, each a string or a list of words; one of them is {wrong[0]!r}.")
     return list(text)
+
+
+def _listed(words: Any) -> bool:
+    return isinstance(words, (list, tuple, pl.Series)) and all(isinstance(one, str) for one in words)
 
 
 def _terms(text: str | Sequence[str] | None, tokenizer: Tokenizer) -> pl.DataFrame:
@@ -135,6 +142,8 @@ def between(reading: pl.DataFrame, first: int, last: int) -> np.ndarray:
     ------
     DataError : there are several documents, or none of the positions.
     """
+    if not all(isinstance(one, (int, np.integer)) for one in (first, last)):
+        raise DataError(f"between takes two positions, whole numbers; got {first!r} and {last!r}.")
     if _checked(reading)["document"].n_unique() > 1:
         raise DataError("between takes the reading of one document: filter it by its column 'document'.")
     inside = reading.filter(pl.col("position").is_between(first, last))

@@ -91,17 +91,30 @@ class Tokenizer:
 
         Raises
         ------
-        SchemaError : an unknown part to strip, a language that is not known or whose package is not installed.
+        SchemaError : an option of another kind or out of its range, an unknown part to strip, a language that is not known or whose
+            package is not installed.
         DataError : these are no texts.
 
         Notes
         -----
         Log-likelihood ratio: Dunning (1993), Accurate Methods for the Statistics of Surprise and Coincidence.
         """
-        return learned(
-            texts, strip=strip, lemmas=lemmas, stop_words=stop_words, collocations=collocations, min_df=min_df, max_df=max_df,
-            max_vocabulary=max_vocabulary,
-        )[0]  # fmt: skip
+        from pydantic import ValidationError
+
+        from hyperrec.vertex import Vertex
+
+        options: dict[str, Any] = {
+            "strip": strip, "lemmas": lemmas, "stop_words": stop_words, "collocations": collocations, "min_df": min_df,
+            "max_df": max_df, "max_vocabulary": max_vocabulary,
+        }  # fmt: skip
+        cls(tuple(strip))
+        try:
+            Vertex.model_validate({"column": "text", "tokenize": True, **options})
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            where, what = ".".join(map(str, wrong["loc"][:1])) or "options", wrong["msg"].removeprefix("Value error, ").rstrip(".")
+            raise SchemaError(f"Tokenizer.learn: {where}: {what}.") from None
+        return learned(texts, **options)[0]
 
     def cut(self, texts: pl.Series | Sequence[str | None]) -> pl.Series:
         """(N,) the terms of each text in their order, lists of strings; empty where there is no text.
@@ -113,6 +126,8 @@ class Tokenizer:
 
     def place(self, text: str) -> tuple[str, pl.DataFrame]:
         """A text without what `strip` takes out, and its terms: frame term, start, stop, in characters of that text."""
+        if not isinstance(text, str):
+            raise DataError(f"expected one text; got {type(text).__name__}.")
         texts = _as_texts([text])
         shown = _stripped(texts, self.strip)
         terms = self._kept(_joined(self._words(texts), self.collocations))
@@ -292,6 +307,10 @@ def _stripped(texts: pl.Series, parts: Collection[str]) -> pl.Series:
 
 
 def _as_texts(texts: pl.Series | Sequence[str | None]) -> pl.Series:
+    if isinstance(texts, str) or not isinstance(texts, (pl.Series, list, tuple)):
+        raise DataError(f"expected texts, or lists of words, in a list or a series; got {type(texts).__name__}.")
+    if not isinstance(texts, pl.Series) and len({isinstance(one, str) for one in texts if one is not None}) > 1:
+        raise DataError("expected texts, or lists of words; got both in one list.")
     given = texts if isinstance(texts, pl.Series) else pl.Series(texts, strict=False)
     if given.dtype == pl.Null:
         return given.cast(pl.String)

@@ -99,3 +99,27 @@ def test_a_stream_of_histories_is_read_once() -> None:
     histories = pa.table({"user": ["x", "x", "y"], "item": [1, None, None], "age": [None, "a1", "a0"]})
     stream = pa.RecordBatchReader.from_batches(histories.schema, histories.to_batches())
     assert model.recommend(histories=stream, k=5).equals(model.recommend(histories=histories, k=5))
+
+
+@pytest.mark.parametrize("tau", [0.1, 1.0, 5.0])
+@pytest.mark.parametrize("context", [hr.Mean(), hr.Recency(0.4)], ids=str)
+def test_a_new_user_with_the_history_of_a_known_one_has_her_list(tau: float, context: Any) -> None:
+    rng = np.random.default_rng(0)
+    rows = pl.DataFrame({"user": rng.integers(30, size=400), "item": rng.integers(40, size=400)}).unique(maintain_order=True)
+    model = hr.TopicModel(5, context=context, edges={"seen": tau}, n_passes=5).fit({"seen": rows}, progress=False)
+    known = model.recommend([3], k=8)
+    new = model.recommend(histories=rows.filter(user=3).with_columns(user=pl.lit("new")), k=8)
+    assert new["item"].to_list() == known["item"].to_list()
+    np.testing.assert_allclose(new["score"], known["score"], rtol=1e-4)
+
+
+def test_what_is_known_of_a_user_without_a_history_is_all_of_her_score() -> None:
+    rng = np.random.default_rng(0)
+    seen = pl.DataFrame({"user": rng.integers(30, size=400), "item": rng.integers(40, size=400)}).unique(maintain_order=True)
+    age = pl.DataFrame({"user": [*range(30), 99], "age": ["old", "young"] * 15 + ["old"]})
+    for options in ({"history_prior": 0}, {"context": None}):
+        model = hr.TopicModel(3, edges={"seen": 1.0, "age": 1.0}, n_passes=5, neighbours=None, **options)
+        model.fit({"seen": seen, "age": age}, progress=False)
+        why = model.explain(99, 5)
+        assert why.score > 0
+        assert why.history["contribution"].sum() == pytest.approx(why.score, rel=1e-4)

@@ -265,7 +265,7 @@ def test_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str], films: hr.
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (["fit", "movielens-100k", "--out", "model"], "movielens-100k does not exist: give the folder of a store"),
+    (["fit", "movielens-100", "--out", "model"], "movielens-100 does not exist: give the folder of a store"),
     (["store", "events", ".", "--out", "full"], "full exists and holds what is not of a hyperrec store (x)"),
     (["store", "events", ".", "--out", "new"], "no file matches 'events.*'"),
 ])  # fmt: skip

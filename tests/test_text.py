@@ -191,6 +191,14 @@ def test_reading_stays_after_saving(model: hr.TopicModel, tmp_path: Any) -> None
     assert hr.load(model.save(tmp_path / "model")).read(told).equals(model.read(told))
 
 
+def test_words_that_are_attributes_or_numbers_have_no_text() -> None:
+    rows = pl.DataFrame({"document": [1, 1, 2, 2], "word": [5, 6, 6, 7]})
+    one = hr.TopicModel(2, "document", n_passes=2).fit(rows, progress=False)
+    with pytest.raises(hr.ModelError) as caught:
+        one.read("5 6")
+    assert str(caught.value) == "read: the ids of 'word' are numbers, and a text has words: fit to words that are texts."
+
+
 def test_any_model_reads_words_of_its_items(films: hr.Hypergraph) -> None:
     one = hr.TopicModel(3, edges={"watched": 1.0}, n_passes=5).fit(films, progress=False)
     assert one.read([["film-1", "film-2", "nothing"]])["position"].to_list() == [1, 2]
@@ -216,7 +224,14 @@ def bad_reading(model: hr.TopicModel) -> pl.DataFrame:
         (lambda one: hr.text.fragments(one.read("moon"), k=0), "fragments: k and length must be whole numbers, 1 or more; got k=0"),
         (lambda one: hr.text.fragments(one.read("moon"), "a"), "fragments: the model has topics 0 to 1; got 'a'."),
         (lambda one: one.read(pl.DataFrame({"a": [1]})), "each a string or a list of words; got DataFrame."),
-        (lambda one: hr.report.text(one, "moon", "/nowhere/page.html"), "report.text cannot write '/nowhere/page.html': No such file"),
+        (lambda one: hr.report.text(one, "moon", "/nowhere/page.html"), "cannot write '/nowhere/page.html': No such file or"),
+        (lambda one: one.read([[1, 2]]), "each a string or a list of words; one of them is [1, 2]."),
+        (lambda one: hr.text.between(one.read("moon"), "a", 3), "between takes two positions, whole numbers; got 'a' and 3."),
+        (lambda one: hr.Tokenizer().cut("a text"), "expected texts, or lists of words, in a list or a series; got str."),
+        (lambda one: hr.Tokenizer().cut([["a"], "text"]), "expected texts, or lists of words; got both in one list."),
+        (lambda one: hr.Tokenizer().place(["a"]), "expected one text; got list."),
+        (lambda one: hr.Tokenizer.learn(["a b"], min_df="x"), "learn: min_df: expected a number of rows, 1 or more"),
+        (lambda one: hr.Tokenizer.learn(["a b"], max_vocabulary=-1), "Tokenizer.learn: max_vocabulary: Input should be greater"),
         (lambda one: hr.text.fragments(one.read("moon"), 2), "fragments: the model has topics 0 to 1; got 2."),
         (lambda one: hr.report.text(one, ["moon"]), "report.text shows one text, a string; got list."),
         (lambda one: hr.report.text(one, "moon " * 20_001), "shows 20,000 words at most; the text has 20,001: give a"),

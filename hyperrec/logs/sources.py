@@ -109,7 +109,7 @@ def as_lazy(given: Any, what: str) -> pl.LazyFrame:
             raise DataError(f"{what}: the column name {listed(repeated)} stands more than once; rename one.") from None
         raise DataError(f"{what}: cannot be read as a table: {first_line(error)}.") from None
     if isinstance(given, (str, Path)):
-        raise DataError(f"{what}: expected a frame (polars, pandas, pyarrow); got '{given}'. Read the file first: pl.read_csv(...).")
+        raise DataError(f"{what}: expected a frame (polars, pandas, pyarrow); got '{given}'. Read the file first: pl.read_csv.")
     raise DataError(f"{what}: expected a frame (polars, pandas, pyarrow) or a path; got {type(given).__name__}.")
 
 

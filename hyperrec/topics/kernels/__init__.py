@@ -9,6 +9,7 @@ each adds to rows of its own, and what several of them share is added in their o
 """
 
 import logging
+import os
 import pickle
 import subprocess
 import sys
@@ -24,8 +25,13 @@ from numba.core.event import Event, Listener, install_listener
 REORDER = {"reassoc", "contract", "nsz"}
 """Flags that let sums be reordered into vector lanes; nan and infinity keep their meaning."""
 
-CHILD = "import pickle, sys; sys.path[:], kernel, types = pickle.load(sys.stdin.buffer); pickle.loads(kernel).compile(types)"
+CHILD = (
+    "import pickle, sys; sys.path[:], asked = pickle.load(sys.stdin.buffer); "
+    "kernel, types = pickle.loads(asked); kernel.compile(types)"
+)
 LOCK = RLock()
+if hasattr(os, "register_at_fork"):  # a thread that compiles is not in the child of a fork
+    os.register_at_fork(after_in_child=lambda: globals().update(LOCK=RLock()))
 
 
 class Kernel:
@@ -68,9 +74,10 @@ class Kernel:
             logging.getLogger("hyperrec").warning(
                 "hyperrec: compiling the kernels, once after an install or an update (up to half a minute) ..."
             )
-        told = pickle.dumps((sys.path, pickle.dumps(self), types))
-        with suppress(OSError):  # where no process can be started, this one compiles, whatever the last bits
-            subprocess.run([sys.executable, "-c", CHILD], input=told, capture_output=True, check=False)
+        if "python" in (sys.executable or "").lower():  # else it is of a program that would start again
+            told = pickle.dumps((sys.path, pickle.dumps((self, types))))
+            with suppress(OSError):  # where no process can be started, this one compiles, whatever the last bits
+                subprocess.run([sys.executable, "-c", CHILD], input=told, capture_output=True, check=False)
         self.compile(types)
 
 
