@@ -21,7 +21,8 @@ def main() -> None:
     command = [sys.executable, "-c", "from hyperrec.cli import main; main()", "demo"]
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True)
+        paths = {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"}  # where hyperrec is
+        done = subprocess.run(command, cwd=folder, env=paths, stdout=subprocess.PIPE, text=True, check=True)
         seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
     note = f"{seconds:.0f} s and {peak:.1f} GiB at most, imports and compiling included; {machine()}, {os.cpu_count()} cores."
