@@ -70,7 +70,7 @@ def _modality(model: Answers) -> str:
 
 
 def _texts(text: Any) -> list[Any]:
-    """Texts, each a string or a list of words: of one string, of a list of words with more than one, or of several."""
+    """The texts that `read` is given, each a string, a list of words, or None; checked."""
     if isinstance(text, str):
         return [text]
     if not isinstance(text, (list, tuple, pl.Series)):
