@@ -22,6 +22,7 @@ from hyperrec.logs import as_frame
 from hyperrec.memory import Memory
 from hyperrec.nearest import index_of, nearest
 from hyperrec.neighbours import Neighbours, weights_between
+from hyperrec.products import Products
 from hyperrec.ranking import Asked, Items, Users, allowed_rows, asked_for, best, context_rows, known_users, new_users
 from hyperrec.text import THRESHOLD, WIDTH, read
 from hyperrec.topics import reading
@@ -380,12 +381,17 @@ class Answers:
     def _forget_caches(self) -> None:
         self._indexes = {}
         self._item_weights = None
-        for name in ("_items", "_usual_weight"):
+        for name in ("_items", "_usual_weight", "_weight_products"):
             self.__dict__.pop(name, None)
 
     @cached_property
     def _items(self) -> Items:
         return Items.of(self)
+
+    @cached_property
+    def _weight_products(self) -> Products:
+        assert self.item_weights is not None
+        return Products(self.item_weights)
 
     def _neighbours(self, modality: str, *, joint: bool = False) -> tuple[Vocabulary, Index]:
         key = modality, joint

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from hyperrec.topics.kernels.gram import add_products
+from hyperrec.products import Products
 from hyperrec.topics.kernels.ranking import best_unseen
 
 EXACT_UP_TO = 200_000
@@ -106,7 +106,7 @@ class Index:
         k: int,
         *,
         allowed: np.ndarray | None = None,
-        added: Sequence[tuple[sp.csr_matrix, sp.csr_matrix]] = (),
+        added: Sequence[tuple[sp.csr_matrix, Products]] = (),
     ) -> tuple[np.ndarray, np.ndarray]:
         """The k best rows of each query but for those that its user has seen, for whole batches of users.
 
@@ -114,7 +114,7 @@ class Index:
         Exact up to `exact_up_to` rows, where a block of scores is one matrix product (a FAISS selector per user would cost a call
         per user); above, inverted lists give each user k rows more than she has seen, and the seen ones are left out.
 
-        added : pairs X (Q, V), W (V, V), CSR float32, whose products are added to the scores; the search then is exact.
+        added : X (Q, V) CSR float32 and W (V, V), whose products are added to the scores; the search then is exact.
         """
         rows = np.full((len(queries), k), -1, np.int32)
         scores = np.full((len(queries), k), -np.inf, np.float32)
@@ -139,9 +139,8 @@ class Index:
         for start in range(0, len(queries), block):
             stop = min(start + block, len(queries))
             products = queries[start:stop] @ self.vectors.T
-            for of_queries, weights in added:
-                x = of_queries[start:stop]
-                add_products(x.indptr, x.indices, x.data, weights.indptr, weights.indices, weights.data, products)
+            for x, weights in added:
+                weights.add(x[start:stop], products)
             indptr = np.ascontiguousarray(seen_indptr[start : stop + 1], dtype=np.int64)
             best_unseen(products, indptr, seen, mask, k, rows[start:stop], scores[start:stop])
         return rows, scores

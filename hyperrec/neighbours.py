@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
+from numba import get_num_threads
 
 from hyperrec.errors import ModelError
+from hyperrec.products import times_dense
 from hyperrec.topics import reading
 from hyperrec.topics.contexts import Context, FoldIn, Mean
 from hyperrec.topics.kernels.gram import add_gram
@@ -95,65 +98,135 @@ def amounts(model: Answers, expected: sp.csr_matrix) -> np.ndarray:
 
 def weights_between(model: Answers) -> sp.csr_matrix:
     """W (I, I) CSR float32; row j: what having item j adds to the score of each item."""
+    from threadpoolctl import threadpool_limits
+
     options = model.neighbours
     assert options is not None
     popularity = np.bincount(model.seen.indices, minlength=model.seen.shape[1])
     most = np.argsort(-popularity, kind="stable")[: options.max_items]
     items = np.sort(most[popularity[most] > 0])
     n = len(items)
-    gram, profile = np.zeros((n, n), np.float32), np.zeros((n, model.n_topics))
-    following = sp.csr_matrix((n, n), dtype=np.float32)
+    profile = np.zeros((n, model.n_topics))
+    following: sp.csr_matrix | None = sp.csr_matrix((n, n), dtype=np.float32) if in_order(model.context) else None
     weight_of = _damping(model)
+    n_told = int(np.count_nonzero(np.diff(model.seen.indptr)))
+    over_users: list[sp.csr_matrix] | None = [] if following is None and n_told < n else None
+    gram = np.zeros((n, n) if over_users is None else (0, 0), np.float32)
     for rows, x, lifts, following_here in _pieces(model, items):
         weight = weight_of[rows]
-        by_item = x.tocsc()
-        add_gram(by_item.indptr, by_item.indices, by_item.data, x.indptr, x.indices, x.data, weight, gram)
+        if over_users is None:
+            _add_gram(x, weight, gram)
+        else:
+            over_users.append(sp.diags_array(np.sqrt(weight)) @ x)
         size = 1 if following_here is not None else np.diff(model.seen.indptr)[rows]
         profile += x.T @ ((weight * size)[:, None] * lifts)
-        if following_here is not None:
+        if following is not None:
             following = following + x.T @ sp.diags_array(weight) @ following_here
-    return _solved(gram, profile * model.state.prior, following.tocsc(), model._items.alone.vectors[items], items, options, model)
-
-
-def _solved(
-    gram: np.ndarray, profile: np.ndarray, following: sp.csc_matrix, vectors: np.ndarray, items: np.ndarray,
-    options: Neighbours, model: Answers,
-) -> sp.csr_matrix:  # fmt: skip
-    """(gram + regularization)^-1 (what followed - share * what the topics expected), by columns, of which the largest are kept."""
-    from scipy.linalg import lapack
-    from threadpoolctl import threadpool_limits
-
-    n, ordered = len(gram), in_order(model.context)
-    regularization, kept = np.float32(options.regularization), min(options.kept, n)
-    gram[np.diag_indices(n)] += regularization
-    found: list[sp.csc_matrix] = []
+    topics = (profile * model.state.prior).astype(np.float32)
     with threadpool_limits(1, "blas"):  # sums are cut by the number of threads
-        factor, failed = lapack.spotrf(gram.T, lower=True, overwrite_a=True, clean=False)
-        if failed or not np.isfinite(np.diag(factor)).all():
-            raise ModelError(f"Neighbours: regularization={options.regularization:g} is too small for this log: take a larger one.")
-        inverse, _ = lapack.spotri(factor, lower=True, overwrite_c=True)
-        inverse = np.tril(inverse) + np.tril(inverse, -1).T
-        topics = options.share * (inverse @ profile.astype(np.float32))
-        for start in range(0, n, COLUMNS):
-            at = np.arange(start, min(start + COLUMNS, n))
-            weights = -(topics @ vectors[at].T)
-            if ordered:
-                weights += inverse @ following[:, at].toarray()
-            else:  # (G + r)^-1 G = 1 - r (G + r)^-1, then the multipliers that bring the diagonal to 0
-                weights -= regularization * inverse[:, at]
-                own = weights[at, at - start] + 1
-                weights -= inverse[:, at] * (own / inverse[at, at])
-                weights[at, at - start] = 0
-            if kept < n:
-                least = np.partition(np.abs(weights), n - kept, axis=0)[n - kept]
-                weights[np.abs(weights) < least] = 0
-            found.append(sp.csc_matrix(weights))
-    small = sp.hstack(found, format="csr") if found else sp.csr_matrix((0, 0), dtype=np.float32)
+        ridge = _OverItems.of(gram, options) if over_users is None else _OverUsers.of(sp.vstack(over_users, format="csr"), options)
+        small = _solved(ridge, topics, following, model._items.alone.vectors[items], options)
     size = model.seen.shape[1]
     to_all = sp.csr_matrix((np.ones(n, np.float32), (items, np.arange(n))), (size, n))
     weights = (to_all @ small @ to_all.T).tocsr().astype(np.float32)
     weights.sort_indices()
     return weights
+
+
+def _add_gram(x: sp.csr_matrix, weight: np.ndarray, gram: np.ndarray) -> None:
+    """gram += X' diag(weight) X."""
+    by_column = x.tocsc()
+    add_gram(by_column.indptr, by_column.indices, by_column.data, x.indptr, x.indices, x.data, weight, gram)
+
+
+def _solved(
+    ridge: _OverItems | _OverUsers, profile: np.ndarray, following: sp.csr_matrix | None, vectors: np.ndarray, options: Neighbours
+) -> sp.csr_matrix:
+    """P (what followed - share * what the topics expected) of items (n, n), P = (X' X + regularization)^-1; of what is expected of
+    an item the largest weights are kept. profile (n, T): X' lifts; vectors (n, T)."""
+    n, regularization = len(vectors), np.float32(options.regularization)
+    kept = min(options.kept, n)
+    topics = options.share * ridge.times(profile)
+    by_target = following.tocsc() if following is not None else None
+
+    def solve(at: np.ndarray) -> sp.csr_matrix:
+        weights = -(vectors[at] @ topics.T)  # a row for an item that is expected
+        if by_target is not None:
+            weights += ridge.times(by_target[:, at].toarray()).T
+        else:  # P X' X = 1 - r P, then the multipliers that bring the diagonal to 0
+            inverse, own = ridge.rows(at), (np.arange(len(at)), at)
+            weights -= regularization * inverse
+            weights -= inverse * ((weights[own] + 1) / inverse[own])[:, None]
+            weights[own] = 0
+        if kept < n:
+            size = np.abs(weights)
+            weights[size < np.partition(size, n - kept, axis=1)[:, n - kept, None]] = 0
+        return sp.csr_matrix(weights)
+
+    with ThreadPoolExecutor(get_num_threads()) as pool:
+        found = list(pool.map(solve, np.split(np.arange(n), range(COLUMNS, n, COLUMNS))))
+    return sp.vstack(found, format="csr").T
+
+
+@dataclass(frozen=True)
+class _OverItems:
+    """P = (G + r)^-1 of a Gram matrix G of items: inverse (n, n)."""
+
+    inverse: np.ndarray
+
+    @classmethod
+    def of(cls, gram: np.ndarray, options: Neighbours) -> _OverItems:
+        return cls(_inverse(gram, options))
+
+    def times(self, table: np.ndarray) -> np.ndarray:
+        """P times (n, m)."""
+        return np.asarray(self.inverse @ table)
+
+    def rows(self, at: np.ndarray) -> np.ndarray:
+        """Rows of P, which is symmetric."""
+        return np.asarray(self.inverse[at])
+
+
+@dataclass(frozen=True)
+class _OverUsers:
+    """The same by the smaller matrix, where there are fewer users: P = (1 - X' (X X' + r)^-1 X) / r.
+
+    x (D, n) CSR float32; inverse (D, D), of the users; regularization: r.
+    """
+
+    x: sp.csr_matrix
+    inverse: np.ndarray
+    regularization: np.float32
+
+    @classmethod
+    def of(cls, x: sp.csr_matrix, options: Neighbours) -> _OverUsers:
+        x = x[np.flatnonzero(np.diff(x.indptr))].astype(np.float32)
+        x.sort_indices()
+        gram = np.zeros((x.shape[0], x.shape[0]), np.float32)
+        _add_gram(_plain(x.T.tocsr()), np.ones(x.shape[1], np.float32), gram)
+        return cls(x, _inverse(gram, options), np.float32(options.regularization))
+
+    def times(self, table: np.ndarray) -> np.ndarray:
+        """P times (n, m)."""
+        return np.asarray((table - self.x.T @ (self.inverse @ (self.x @ table))) / self.regularization)
+
+    def rows(self, at: np.ndarray) -> np.ndarray:
+        """Rows of P."""
+        found = times_dense(self.x.T.tocsr(), times_dense(self.x[:, at].T.tocsr(), self.inverse).T)
+        found[at, np.arange(len(at))] -= 1
+        return np.ascontiguousarray(found.T) / -self.regularization
+
+
+def _inverse(gram: np.ndarray, options: Neighbours) -> np.ndarray:
+    """(gram + regularization)^-1 by Cholesky; gram is overwritten."""
+    from scipy.linalg import lapack
+
+    gram[np.diag_indices(len(gram))] += np.float32(options.regularization)
+    factor, failed = lapack.spotrf(gram.T, lower=True, overwrite_a=True, clean=False)
+    if failed or not np.isfinite(np.diag(factor)).all():
+        raise ModelError(f"Neighbours: regularization={options.regularization:g} is too small for this log: take a larger one.")
+    inverse, _ = lapack.spotri(factor, lower=True, overwrite_c=True)
+    return np.asarray(np.tril(inverse) + np.tril(inverse, -1).T)
 
 
 def _damping(model: Answers) -> np.ndarray:

@@ -16,6 +16,7 @@ from hyperrec.errors import ModelError, listed
 from hyperrec.histories import Told, listed_ids
 from hyperrec.index import EXACT_UP_TO, SAMPLE, Index
 from hyperrec.neighbours import amounts, expected_from
+from hyperrec.products import Products
 
 if TYPE_CHECKING:
     from hyperrec.answers import Answers
@@ -214,9 +215,9 @@ def _ranked(model: Answers, asked: Asked, k: int, allowed: np.ndarray | None) ->
     index, seen, added = asked.index(model._items), asked.left_out, []
     n_items = len(index.vectors)
     if asked.direct is not None:
-        added.append((asked.direct, model.item_weights))
+        added.append((asked.direct, model._weight_products))
     if asked.own is not None:
-        added.append((asked.own, sp.eye_array(n_items, dtype=np.float32, format="csr")))
+        added.append((asked.own, Products(sp.eye_array(n_items, dtype=np.float32, format="csr"))))
     if added and seen is None:
         seen = sp.csr_matrix((len(queries), n_items), dtype=np.float32)
     if seen is None:

@@ -40,9 +40,10 @@ def by_topics(model: hr.TopicModel, lifts: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("context", [hr.Mean(), hr.FoldIn(), None], ids=str)
 @pytest.mark.parametrize("share", [0.0, 0.5])
-def test_sets_are_ridge_regression_on_what_topics_leave(context: Any, share: float) -> None:
+@pytest.mark.parametrize("size", [(60, 20), (20, 60)], ids=["over items", "over users"])
+def test_sets_are_ridge_regression_on_what_topics_leave(context: Any, share: float, size: tuple[int, int]) -> None:
     options = hr.Neighbours(regularization=20, share=share)
-    model = hr.TopicModel(3, context=context, n_passes=8, length_damping=0.4, neighbours=options).fit(watched())
+    model = hr.TopicModel(3, context=context, n_passes=8, length_damping=0.4, neighbours=options).fit(watched(*size))
     x = model.seen.toarray().astype(float)
     x[x > 0] = 1
     lengths = x.sum(axis=1)

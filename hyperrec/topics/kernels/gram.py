@@ -7,6 +7,8 @@ from numba import njit, prange
 
 from hyperrec.topics.kernels import kernel
 
+TILE = 64  # columns that are added up at once: vector registers
+
 
 @kernel()
 def add_gram(column_indptr, column_rows, column_values, indptr, columns, values, weight, gram):
@@ -40,3 +42,28 @@ def add_products(indptr, columns, values, weight_indptr, weight_columns, weight_
             factor = values[p]
             for q in range(weight_indptr[j], weight_indptr[j + 1]):
                 line[weight_columns[q]] += factor * weight_values[q]
+
+
+@njit(nogil=True, cache=True)
+def add_dense_products(indptr, columns, values, weights, places, scores):
+    """The same with a dense W (K, n), for the columns `places` (n,) of the scores: in the same order and so with the same bits. All
+    rows of X meet the same few columns of W, which stay in the cache of a core."""
+    n_rows, n_columns = weights.shape
+    tile = np.zeros((n_rows, TILE), np.float32)
+    total = np.zeros(TILE, np.float32)
+    for start in range(0, n_columns, TILE):
+        width = min(TILE, n_columns - start)
+        for j in range(n_rows):
+            for c in range(width):
+                tile[j, c] = weights[j, start + c]
+        for b in range(scores.shape[0]):
+            total[:] = 0
+            for c in range(width):
+                total[c] = scores[b, places[start + c]]
+            for p in range(indptr[b], indptr[b + 1]):
+                row = tile[columns[p]]
+                factor = values[p]
+                for c in range(TILE):
+                    total[c] += factor * row[c]
+            for c in range(width):
+                scores[b, places[start + c]] = total[c]
