@@ -283,12 +283,9 @@ def _items(model: Answers, history: History) -> tuple[np.ndarray, np.ndarray, np
 def _contexts(model: Answers, history: History) -> np.ndarray:
     """Lifts (n, T) of the contexts of the positions of histories that are items."""
     rows = model._rows(model.item_modality)
-    found = [np.empty((0, model.n_topics), np.float32)]
-    for one in range(len(history.indptr) - 1):
-        alone = history.take(np.array([one]))
-        chosen = (alone.vertices >= rows.start) & (alone.vertices < rows.stop)
-        found.append(reading.contexts_of(alone, model._reading.plan(), model.state)[0][:-1][chosen])
-    return np.concatenate(found)
+    chosen = (history.vertices >= rows.start) & (history.vertices < rows.stop)
+    contexts = reading.contexts_of(history, model._reading.plan(), model.state)[0]
+    return contexts[np.flatnonzero(chosen) + history.owners[chosen]]  # after each history stands what would come next
 
 
 def _decays(

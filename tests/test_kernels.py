@@ -79,6 +79,7 @@ def test_contexts_of_all_positions_match_naive(problem: tuple[Edges, State]) -> 
     shard, state = problem
     history, prior = shard.history, np.float64(state.prior)
     after = reading.contexts_after(history, shard.plan, state)
+    together = reading.contexts_of(history, shard.plan, state)
     for d in range(len(history.indptr) - 1):
         thetas, x, _ = naive.context_vectors(history, d, shard.plan, state.shares, np.float64(state.embedding), prior)
         contexts, values = reading.contexts_of(history.take(np.array([d])), shard.plan, state)
@@ -86,6 +87,9 @@ def test_contexts_of_all_positions_match_naive(problem: tuple[Edges, State]) -> 
         np.testing.assert_allclose(contexts, wanted, rtol=1e-3, atol=1e-5)
         np.testing.assert_allclose(values, x / prior, rtol=1e-3, atol=1e-5)
         np.testing.assert_allclose(after[d], wanted[-1], rtol=1e-3, atol=1e-5)
+        start, stop = history.indptr[d : d + 2]
+        assert (together[0][start + d : stop + d + 1] == contexts).all()
+        assert (together[1][start:stop] == values).all()
 
 
 @pytest.mark.parametrize("size", [1, 7, 64])

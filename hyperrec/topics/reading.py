@@ -21,10 +21,10 @@ def contexts_after(history: History, plan: Plan, state: State) -> np.ndarray:
 
 
 def contexts_of(history: History, plan: Plan, state: State) -> tuple[np.ndarray, np.ndarray]:
-    """Of the one container of a history: lifts of the contexts of its n positions and of a new one, (n + 1, T), and of what was
-    averaged, (n, T): p(t|w_i) / p(t), or the contextual vectors of the pass before."""
+    """Lifts of the contexts of the positions of each of D containers and of a new one after them, (N + D, T), and of what was
+    averaged at N positions, (N, T): p(t|w_i) / p(t), or the contextual vectors of the pass before."""
     n, n_topics = len(history.vertices), state.lift.shape[1]
-    contexts, values = np.empty((n + 1, n_topics), np.float32), np.empty((n, n_topics), np.float32)
+    contexts, values = np.empty((n + len(history.indptr) - 1, n_topics), np.float32), np.empty((n, n_topics), np.float32)
     kernels.read_contexts(
         history.indptr, history.vertices, history.weight, history.importance, history.starts,
         *plan, state.shares, state.lift, state.prior, False, contexts, values,

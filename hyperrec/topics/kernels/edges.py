@@ -245,10 +245,11 @@ def _fill_contexts(vertices, weight, importance, starts, kinds, params, lags, pa
 def read_contexts(
     indptr, vertices, weight, importance, starts, kinds, params, lags, passes, alpha, lift, prior, last, contexts, values
 ):
-    """Contexts of containers after all of their positions, or, for one container, of each of them.
+    """Contexts of containers after all of their positions, or of each of these too.
 
     indptr (D + 1,) and the arrays of N positions: the histories. last: contexts (D, T) is the context of a new position after the
-    last, 1 where there is none; else contexts (N + 1, T) and values (N, T) are those of the one container's positions.
+    last, 1 where there is none; else contexts (N + D, T) are those of the positions of each container and of a new one after them,
+    and values (N, T) what was averaged.
     """
     n_topics = lift.shape[1]
     longest = 0
@@ -268,11 +269,11 @@ def read_contexts(
         for i in range(n + 1):
             if last and i < n:
                 continue
-            into = contexts[d if last else i]
+            into = contexts[d if last else indptr[d] + d + i]
             for t in range(n_topics):
                 into[t] = mixed[i, t] if there[len(kinds), i] else np.float32(1)
         if not last:
-            values[:] = x[:n]
+            values[at] = x[:n]
 
 
 @kernel(fastmath=REORDER)
