@@ -52,6 +52,7 @@ class Answers:
     seed: int
     length_damping: float
     history_prior: float
+    popularity_exponent: float
     container: str | None
     context: Context | None
     regularizers: tuple[Regularizer, ...]
@@ -391,7 +392,7 @@ class Answers:
     @cached_property
     def _weight_products(self) -> Products:
         assert self.item_weights is not None
-        return Products(self.item_weights)
+        return Products((self.item_weights @ sp.diags_array(self._items.factor)).tocsr())
 
     def _neighbours(self, modality: str, *, joint: bool = False) -> tuple[Vocabulary, Index]:
         key = modality, joint

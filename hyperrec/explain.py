@@ -86,12 +86,13 @@ def explain(
 
 def _direct(model: Answers, asked: Asked, item: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """What speaks for an item past the topics: its name, item rows, and what each of them adds."""
+    factor = model._items.factor[item]
     if asked.direct is not None and model.item_weights is not None:
         items = asked.direct.indices
-        yield "its neighbours", items, asked.direct.data * model.item_weights[items, item].toarray().ravel()
+        yield "its neighbours", items, asked.direct.data * model.item_weights[items, item].toarray().ravel() * factor
     if asked.own is not None:
         own = asked.own.indices == item
-        yield "own events", asked.own.indices[own], asked.own.data[own]
+        yield "own events", asked.own.indices[own], asked.own.data[own] * factor
 
 
 def _contributions(model: Answers, user_row: int, lifts: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -54,6 +54,8 @@ class TopicModel(Answers):
     history_prior : in events; lists read a history of n events as (n p(t|history) + history_prior p(t)) / (n + history_prior), so
         that one event does not say all of a user; an event of twice the usual weight counts as two. No part of the fit, nor of
         embeddings.
+    popularity_exponent : scores are multiplied by p(i) to this power: below 0 lists show less popular items, above 0 more popular
+        ones. No part of the fit.
     drop_below : entries of p(t|v) under it are dropped, slowly at first, and stay zero unless a regularizer gives them counts: with
         thousands of topics the passes then go through the few that a vertex has (in `Mean`), and the saved model is small. 0 drops
         none; .001 to .002 cost no quality there. The threshold is whole in pass 20: passes become faster after it.
@@ -87,6 +89,7 @@ class TopicModel(Answers):
         length_damping: float = 0.25,
         context_exponent: float = 0.15,
         history_prior: float = 20.0,
+        popularity_exponent: float = 0.0,
         drop_below: float = 0.0,
         regularizers: Iterable[Regularizer] = (),
         neighbours: Neighbours | None = Neighbours(),  # noqa: B008 -- frozen, without state
@@ -100,6 +103,7 @@ class TopicModel(Answers):
         check_number("length_damping", length_damping, 0, 1)
         check_number("context_exponent", context_exponent, 0, 1)
         check_number("history_prior", history_prior, 0)
+        check_number("popularity_exponent", popularity_exponent, -1, 1)
         check_number("drop_below", drop_below, 0, 0.5)
         check_number("over_relaxation", over_relaxation, 1, 1.99)
         if context is not None and (not isinstance(context, Context) or isinstance(context, Background)):
@@ -117,6 +121,7 @@ class TopicModel(Answers):
         if attributes is not None and not isinstance(attributes, Attributes):
             raise ModelError(f"attributes must be hr.Attributes(...) or None; got {attributes!r}.")
         self.attributes, self.history_prior = attributes, float(history_prior)
+        self.popularity_exponent = float(popularity_exponent)
         self.context_exponent, self.online, self.neighbours = float(context_exponent), online, neighbours
         self.drop_below, self.regularizers = float(drop_below), checked(regularizers, self.n_topics)
 

@@ -125,7 +125,7 @@ def weights_between(model: Answers) -> sp.csr_matrix:
     topics = (profile * model.state.prior).astype(np.float32)
     with threadpool_limits(1, "blas"):  # sums are cut by the number of threads
         ridge = _OverItems.of(gram, options) if over_users is None else _OverUsers.of(sp.vstack(over_users, format="csr"), options)
-        small = _solved(ridge, topics, following, model._items.alone.vectors[items], options)
+        small = _solved(ridge, topics, following, model._items.probabilities[items], options)
     size = model.seen.shape[1]
     to_all = sp.csr_matrix((np.ones(n, np.float32), (items, np.arange(n))), (size, n))
     weights = (to_all @ small @ to_all.T).tocsr().astype(np.float32)
@@ -226,7 +226,11 @@ def _inverse(gram: np.ndarray, options: Neighbours) -> np.ndarray:
     if failed or not np.isfinite(np.diag(factor)).all():
         raise ModelError(f"Neighbours: regularization={options.regularization:g} is too small for this log: take a larger one.")
     inverse, _ = lapack.spotri(factor, lower=True, overwrite_c=True)
-    return np.asarray(np.tril(inverse) + np.tril(inverse, -1).T)
+    for start in range(0, len(inverse), COLUMNS):  # its upper half too
+        at, after = slice(start, start + COLUMNS), slice(start + COLUMNS, None)
+        inverse[at, after] = inverse[after, at].T
+        inverse[at, at] = np.tril(inverse[at, at]) + np.tril(inverse[at, at], -1).T
+    return np.asarray(inverse)
 
 
 def _damping(model: Answers) -> np.ndarray:
@@ -285,7 +289,7 @@ def _contexts(model: Answers, history: History) -> np.ndarray:
     rows = model._rows(model.item_modality)
     chosen = (history.vertices >= rows.start) & (history.vertices < rows.stop)
     contexts = reading.contexts_of(history, model._reading.plan(), model.state)[0]
-    return contexts[np.flatnonzero(chosen) + history.owners[chosen]]  # after each history stands what would come next
+    return np.asarray(contexts[np.flatnonzero(chosen) + history.owners[chosen]])  # after each history stands what would come next
 
 
 def _decays(

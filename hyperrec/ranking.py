@@ -27,13 +27,15 @@ UNSEEN_ITEM = 0.1  # pseudo-count that lets an item without events be ranked by 
 
 
 class Items(NamedTuple):
-    """Items as lists read them: indexes of vectors p(i) lift_it = p(i|t) (I, T), which queries are multiplied by.
+    """Items as lists read them: indexes of vectors factor_i p(i|t) (I, T), p(i|t) = p(i) lift_it, which queries are multiplied by.
 
     beside: where weights between items are added; items without events have none, so that topics say the whole of their scores.
+    factor (I,): (p(i) / mean)^popularity_exponent, by which all scores are multiplied; 1 on the average of what is expected.
     """
 
     alone: Index
     beside: Index
+    factor: np.ndarray
 
     @classmethod
     def of(cls, model: Answers) -> Items:
@@ -45,14 +47,24 @@ class Items(NamedTuple):
         if model.described is not None:
             unmet, said = unmet_vectors(model, model.described[1])
             vectors[unmet] = said
+            popularity[unmet] = np.maximum(said @ model.state.prior, popularity[unmet])
+        least = popularity[popularity > 0].min(initial=1)
+        factor = np.maximum(popularity, least) ** np.float32(model.popularity_exponent)
+        factor /= np.average(factor, weights=popularity)
+        vectors *= factor[:, None]
         queries = _sampled(model) if len(vectors) > EXACT_UP_TO else None
         alone = Index(vectors, queries=queries)
         share = model.neighbours.share if model.neighbours else 1.0
         if share in (0, 1) or not len(unmet):
-            return cls(alone, alone)
+            return cls(alone, alone, factor)
         beside = vectors.copy()
         beside[unmet] /= share
-        return cls(alone, Index(beside, queries=queries))
+        return cls(alone, Index(beside, queries=queries), factor)
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """p(i|t) (I, T) float32; of items without events, what their attributes say."""
+        return np.asarray(self.alone.vectors / self.factor[:, None])
 
 
 def _sampled(model: Answers) -> np.ndarray:
@@ -217,7 +229,7 @@ def _ranked(model: Answers, asked: Asked, k: int, allowed: np.ndarray | None) ->
     if asked.direct is not None:
         added.append((asked.direct, model._weight_products))
     if asked.own is not None:
-        added.append((asked.own, Products(sp.eye_array(n_items, dtype=np.float32, format="csr"))))
+        added.append((asked.own, Products(sp.diags_array(model._items.factor, format="csr"))))
     if added and seen is None:
         seen = sp.csr_matrix((len(queries), n_items), dtype=np.float32)
     if seen is None:

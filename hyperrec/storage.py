@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 FORMAT = "hyperrec-model"
-VERSION = 2
+VERSION = 3
 SPARSE = 0.25  # share of entries that are not zero, below which tables are saved by their rows
 HISTORY = ("indptr", "vertices", "weight", "importance", "starts")
 DTYPES = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "uint32": "U32", "bool": "BOOL"}
@@ -42,7 +42,7 @@ NAMES = {short: name for name, short in DTYPES.items()}
 PIECE = 2**22  # entries of an array that are written at once
 MAPPED_FROM = 2**28  # bytes
 PARAMETERS = ("n_topics", "container", "edges", "seed", "n_passes", "tolerance", "over_relaxation", "length_damping",
-              "context_exponent", "history_prior", "drop_below")  # fmt: skip
+              "context_exponent", "history_prior", "popularity_exponent", "drop_below")  # fmt: skip
 REMEMBERED = ("indptr", "items", "places", "time", "ago", "weights", "plain")
 OBJECTS = ("context", "regularizers", "neighbours", "attributes", "online")
 

@@ -231,6 +231,7 @@ def test_the_order_of_columns_says_nothing(films: hr.Hypergraph, fit: Fit, form:
         ({"tolerance": -0.1}, "tolerance must be a number, 0 or more; got -0.1."),
         ({"length_damping": 1.5}, "length_damping must be a number, 0 to 1; got 1.5."),
         ({"history_prior": -1}, "history_prior must be a number, 0 or more; got -1."),
+        ({"popularity_exponent": -2}, "popularity_exponent must be a number, -1 to 1; got -2."),
         ({"context_exponent": None}, "context_exponent must be a number, 0 to 1; got None."),
         ({"context": "mean"}, "context must be hr.Mean(), hr.Recency(...), another context or None; got 'mean'."),
         ({"context": hr.Mean}, "context must be hr.Mean(), hr.Recency(...), another context or None; got <class"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -123,3 +124,36 @@ def test_what_is_known_of_a_user_without_a_history_is_all_of_her_score() -> None
         why = model.explain(99, 5)
         assert why.score > 0
         assert why.history["contribution"].sum() == pytest.approx(why.score, rel=1e-4)
+
+
+@pytest.mark.parametrize("exponent", [-0.5, 0.4])
+@pytest.mark.parametrize("case", ["mean", "topics alone", "in order", "own events", "cold items"])
+def test_scores_are_multiplied_by_a_power_of_popularity(case: str, exponent: float, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    seen = pl.DataFrame({"user": rng.integers(30, size=400), "item": (20 * rng.random(400) ** 2).astype(int), "time": range(400)})
+    genre = pl.DataFrame({"item": range(24), "genre": ["a", "b", "c"] * 8})  # the last four are in no history
+    options: dict[str, Any] = {"edges": {"seen": 1.0, "genre": 1.0}, "n_passes": 5, **FORMS.get(case, {})}
+    if case == "cold items":
+        options["attributes"] = hr.Attributes()
+    if case != "own events":
+        seen = seen.unique(["user", "item"], keep="first", maintain_order=True)
+    asked: dict[str, Any] = {"k": 24, "filter_seen": case != "own events"}
+    plain, model = (
+        hr.TopicModel(3, popularity_exponent=one, **options).fit({"seen": seen, "genre": genre}) for one in (0.0, exponent)
+    )
+    counts = np.bincount(seen["item"], minlength=24) + 0.1
+    popularity = counts / counts.sum()
+    if case == "cold items":
+        popularity[20:] = np.maximum((plain._items.probabilities @ plain.state.prior)[20:], popularity[20:])
+    factor = popularity**exponent
+    factor /= np.average(factor, weights=popularity)
+    np.testing.assert_allclose(model._items.factor, factor, rtol=1e-3)
+    lists = (one.recommend([3, 7], **asked).sort("user", "item") for one in (plain, model))
+    before, after = lists
+    assert before["item"].equals(after["item"])
+    np.testing.assert_allclose(after["score"], before["score"] * factor[after["item"]], rtol=1e-3, atol=1e-6)
+    for item, score in model.recommend(7, **asked).select("item", "score").iter_rows():
+        why = model.explain(7, item, filter_seen=asked["filter_seen"])
+        assert why.score == pytest.approx(score, rel=1e-3, abs=1e-6)
+        assert why.history["contribution"].sum() == pytest.approx(score, rel=1e-3, abs=1e-6)
+    assert hr.load(model.save(tmp_path / "model")).recommend(**asked).equals(model.recommend(**asked))
