@@ -18,6 +18,7 @@ from hyperrec.topics.contexts import Mean, Recency
 N_TOPICS = (100, 200, 400, 800, 1600)
 GAMMAS = (0.1, 0.15, 0.2, 0.3, 0.4, 0.55, 0.75)
 REGULARIZATIONS = (100.0, 200.0, 350.0, 500.0, 750.0, 1000.0, 1500.0)
+MORE = (500.0, 1500.0, 5000.0, 15_000.0, 50_000.0)  # for by="time": what comes later is less like the histories, and more popular
 SHARES = (0.25, 0.4, 0.5, 0.65)
 KEPT = (100, 300, 1000)
 DECAYS = (0.05, 0.1, 0.15, 0.2)
@@ -25,8 +26,8 @@ DECAYS = (0.05, 0.1, 0.15, 0.2)
 
 def default_space(graph: Hypergraph, edge_type: str, *, by: str = "random", edges: Iterable[str] | None = None) -> dict[str, Any]:
     """What `tune` searches: topics (no more than items), damping of long histories, small entries dropped or not, the weights
-    between items; for by="last" the context, `Mean` or `Recency`; the weights of other edge types; the exponent of contexts, where
-    there are edges with some.
+    between items, the exponent of popularity; for by="last" the context, `Mean` or `Recency`; the weights of other edge types; the
+    exponent of contexts, where there are edges with some.
 
     edges : the types that the model is fitted to, all by default.
     """
@@ -38,8 +39,11 @@ def default_space(graph: Hypergraph, edge_type: str, *, by: str = "random", edge
         "drop_below": [0.0, 0.002],
         "neighbours": [
             Neighbours(regularization=one, share=share, kept=kept, gamma=gamma)
-            for one, share, kept, gamma in product(REGULARIZATIONS, SHARES, KEPT, DECAYS if by == "last" else DECAYS[2:3])
+            for one, share, kept, gamma in product(
+                MORE if by == "time" else REGULARIZATIONS, SHARES, KEPT, DECAYS if by == "last" else DECAYS[2:3]
+            )
         ],
+        "popularity_exponent": (-0.2, 0.4) if by == "time" else (-0.2, 0.05),
     }
     if by == "last":
         space["context"] = [Mean(), *map(Recency, GAMMAS)]

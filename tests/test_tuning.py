@@ -128,7 +128,7 @@ def test_the_same_seed_the_same_trials(tuned: Tuning, films: hr.Hypergraph) -> N
 def test_by_default_a_space_of_the_situation(films: hr.Hypergraph) -> None:
     found = hr.tune(films, "watched", by="last", trials=2, n_passes=[2], n_topics=4, progress=False)
     edges = ["edges.watched", "edges.genre", "edges.watched_at"]
-    drawn = ["length_damping", "drop_below", "neighbours", "context", *edges, "context_exponent"]
+    drawn = ["length_damping", "drop_below", "neighbours", "popularity_exponent", "context", *edges, "context_exponent"]
     assert found.trials.columns == ["trial", "rung", "n_passes", "passes", *drawn, "value", "seconds"]
     assert found.config["n_topics"] == 4
     assert list(found.config["edges"]) == ["watched", "genre", "watched_at"]
@@ -308,11 +308,15 @@ def test_columns_of_the_trials() -> None:
 
 def test_default_spaces(films: hr.Hypergraph) -> None:
     alone = default_space(films, "watched", edges=["watched"])
-    weights = alone.pop("neighbours")
-    assert alone == {"n_topics": [60], "length_damping": (0.0, 0.5), "drop_below": [0.0, 0.002]}
+    weights = alone["neighbours"]
+    assert {name: one for name, one in alone.items() if name != "neighbours"} == {
+        "n_topics": [60], "length_damping": (0.0, 0.5), "drop_below": [0.0, 0.002], "popularity_exponent": (-0.2, 0.05),
+    }  # fmt: skip
     assert {one.gamma for one in weights} == {0.15}  # not read: histories are sets
-    alone["neighbours"] = weights
     assert list(default_space(films, "watched", by="last", edges=["watched"])) == [*alone, "context"]
+    in_time = default_space(films, "watched", by="time", edges=["watched"])
+    assert in_time["popularity_exponent"] == (-0.2, 0.4)
+    assert max(one.regularization for one in in_time["neighbours"]) > max(one.regularization for one in weights)
     full = default_space(films, "watched")
     assert full["edges"] == {"watched": 1.0, "genre": (0.003, 1.0, "log"), "watched_at": (0.003, 1.0, "log")}
     assert full["context_exponent"] == (0.0, 0.5)

@@ -98,7 +98,24 @@ def _draw_neighbours(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def draw_warm(rng: np.random.Generator, task: Task) -> dict[str, Any]:
-    return {**_draw_topics(rng, task, [200, 400, 800], (20, 80)), **_draw_neighbours(rng)}
+    return {
+        **_draw_topics(rng, task, [200, 400, 800], (20, 80)),
+        "regularization": _draw_power(rng, 1.8, 3.2),
+        "share": _draw_within(rng, 0.2, 0.7),
+        "kept": int(rng.choice([100, 1000, 10_000])),
+        "popularity_exponent": _draw_within(rng, -0.2, 0.05),
+    }
+
+
+def draw_later(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    """What comes later is less like the histories: more regularization, and more popular items."""
+    return {
+        **_draw_topics(rng, task, [50, 100, 200, 400], (20, 60)),
+        "regularization": _draw_power(rng, 2.5, 5),
+        "share": _draw_within(rng, 0, 0.7),
+        "history_prior": _draw_power(rng, 0.5, 3),
+        "popularity_exponent": _draw_within(rng, -0.2, 0.5),
+    }
 
 
 def draw_next(rng: np.random.Generator, task: Task) -> dict[str, Any]:
@@ -107,6 +124,7 @@ def draw_next(rng: np.random.Generator, task: Task) -> dict[str, Any]:
         "recency": _draw_within(rng, 0.1, 0.6),
         **_draw_neighbours(rng),
         "gamma": _draw_power(rng, -1.5, -0.5),
+        "popularity_exponent": _draw_within(rng, -0.3, 0.05),
     }
 
 
@@ -117,6 +135,7 @@ def draw_context(rng: np.random.Generator, task: Task) -> dict[str, Any]:
         "tau": _draw_power(rng, -2, 0),
         "regularization": _draw_power(rng, 1, 2.7),
         "share": _draw_within(rng, 0.2, 0.7),
+        "popularity_exponent": _draw_within(rng, -0.2, 0.05),
     }
 
 
@@ -127,6 +146,7 @@ def draw_cold_items(rng: np.random.Generator, task: Task, *, kinds: tuple[str, .
         **{kind: _draw_power(rng, -0.7, 0.7) for kind in kinds[1:]},
         "ridge": _draw_power(rng, -0.5, 1.5),
         "likeness": _draw_power(rng, -2.5, -0.5),
+        "popularity_exponent": _draw_within(rng, -0.6, 0),
     }
 
 
@@ -190,6 +210,7 @@ def _fitted(task: Task, edges: dict[str, float], options: Options, attributes: A
 
 
 WARM = Candidate("hyperrec", fit_warm, draw_warm)
+LATER = Candidate("hyperrec", fit_warm, draw_later)
 NEXT = Candidate("hyperrec", fit_next, draw_next)
 
 

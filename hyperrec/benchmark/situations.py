@@ -41,6 +41,7 @@ class Situation:
 
 WARM = (ours.WARM, peers.ALS, peers.IALS, peers.LINEAR, peers.BM25, peers.COSINE, peers.POPULARITY)
 _WARM_OF_FEW = tuple(peers.ALS_OF_FEW if one is peers.ALS else one for one in WARM)
+_LATER = (ours.LATER, *WARM[1:])
 _NEXT = (ours.NEXT, peers.ALS, peers.LINEAR, peers.BM25, peers.COSINE, peers.CHAIN, peers.POPULARITY)
 _CONTEXT = (ours.CONTEXT, peers.OWN, peers.ALS_OF_FEW, peers.POPULARITY)
 _COLD_USERS = (ours.of_people(*DEMOGRAPHICS), peers.FOLD_IN, peers.POPULARITY)
@@ -64,7 +65,7 @@ SITUATIONS = (
     Situation(
         "later-movielens-1m", "movielens-1m",
         f"the last 20 % of all ratings in time, of users who rated before; {_SEEN}; {_HALF}",
-        partial(later, edge_type="rated"), WARM,
+        partial(later, edge_type="rated"), _LATER,
     ),
     *(
         Situation(
