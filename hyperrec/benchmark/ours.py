@@ -117,6 +117,7 @@ def draw_context(rng: np.random.Generator, task: Task) -> dict[str, Any]:
         "tau": _draw_power(rng, -2, 0),
         "regularization": _draw_power(rng, 1, 2.7),
         "share": _draw_within(rng, 0.2, 0.7),
+        "kept": 10_000,  # all: of weights of few users, small ones count
     }
 
 
