@@ -174,7 +174,7 @@ class Answers:
             be texts or lists, as in `fold_in`.
         given : modality -> id, the context to recommend in, such as {"hour": 18}.
         filter_seen : leave out the items of the user's history; if not, and users come back to items in the log, her own events
-            count, by how long ago they were and, when all contexts of the log are given, in how many of them (`hyperrec.memory`).
+            count, by how long ago they were and, when all contexts of the log are given, in which of them (`hyperrec.memory`).
             No user is recommended to herself.
         among, exclude : ids of items to choose from, or to leave out.
         diversify : the share of a list's DCG, as the model's scores promise it, that may be given up at most for items of other

@@ -12,9 +12,12 @@ from hyperrec.hypergraph import Hypergraph
 from hyperrec.topics.kernels.memory import count_classes, own_shares
 
 LAGS = 8  # 1 time ago, 2 to 3, 4 to 7, ..., 128 or more
+CLASSES = 256  # of lags and contexts; where there would be more, it is counted how many contexts are the same, and not asked which
 TARGETS = 100_000  # events that the weights are learned from
+TABLE = 2**22  # numbers in a table of targets and classes
 READ = 3e8  # events that are read for it: fewer targets where some user has very many
 PASSES = 200
+LEAST = 1e-9  # of a weight that others are learned from
 
 
 @dataclass(frozen=True)
@@ -22,16 +25,18 @@ class Memory:
     """The events of users, and what a class of them says of the next one.
 
     p(i|u, c) = (sum_e f_k(e) [i_e = i] + f_0 p(i|topics)) / (sum_e f_k(e) + f_0) over the events e of the user; the class k(e) says
-    how many of her times ago it was (1, 2 to 3, 4 to 7, ...) and in how many of the contexts asked for. The weights f maximize the
+    how many of her times ago it was (1, 2 to 3, 4 to 7, ...) and in which of the contexts asked for. The weights f maximize the
     likelihood of events by the other ones of their users, the earlier ones where there are times, with p(i) in place of the topics:
 
         f_k <- sum_n p(k | n) / sum_n (events of class k beside n) / (sum of the weights of all beside n),
 
-    the E-step of a mixture, and a tangent below -ln of the sum (as Hunter 2004 does for Bradley and Terry): it never falls.
+    the E-step of a mixture, and a tangent below -ln of the sum (as Hunter 2004 does for Bradley and Terry): it never falls. First
+    they are learned by how many of the contexts are the same; then by which, with one event for each class that has that weight,
+    so that a class with few events, or none, keeps it.
 
     contexts: modalities. indptr (U + 1,), items (N,), places (N, C): of the events, by user; time (N,) or empty; ago (N,): how many
-    times of the user ago, from 1; 0 without times. weights (L (C + 1) + 1,): by class, f_0 last; plain (L + 1,): where no contexts
-    are asked for.
+    times of the user ago, from 1; 0 without times. weights (L 2^C + 1,): by class, f_0 last, (L (C + 1) + 1,) where there would be
+    more than CLASSES; plain (L + 1,): where no contexts are asked for.
     """
 
     contexts: tuple[str, ...]
@@ -133,26 +138,48 @@ def _sorted(owners: np.ndarray, items: np.ndarray, places: np.ndarray, time: np.
 
 def _learned(memory: Memory, places: np.ndarray, share_of: np.ndarray) -> np.ndarray:
     """The weights of the classes and of p(i), the largest 1, from events that have others beside them or before."""
-    n_classes = memory.n_lags * (places.shape[1] + 1)
+    matches = _matches(places.shape[1], memory.n_lags)
+    n_classes = memory.n_lags * len(matches)
     owners = np.repeat(np.arange(len(memory.indptr) - 1), np.diff(memory.indptr))
     beside = float(np.sum(np.diff(memory.indptr).astype(float) ** 2)) / max(len(owners), 1)  # events of the user of an event
-    n_targets = min(TARGETS, len(owners), max(int(READ / max(beside, 1.0)), 1))
+    n_targets = min(TARGETS, len(owners), max(int(READ / max(beside, 1.0)), 1), TABLE // n_classes)
     targets = np.unique(np.linspace(0, len(owners) - 1, n_targets).astype(np.int64))
     hits, counts = np.zeros((2, len(targets), n_classes), np.float32)
     places = np.ascontiguousarray(places)
-    count_classes(memory.indptr, memory.items, places, memory.ago, owners, targets, memory.n_lags, hits, counts)
+    count_classes(memory.indptr, memory.items, places, memory.ago, owners, targets, memory.n_lags, len(matches), hits, counts)
     there = counts.any(axis=1)
-    return fitted(hits[there], counts[there], share_of[memory.items[targets[there]]])
+    hits, counts, background = hits[there], counts[there], share_of[memory.items[targets[there]]]
+    lag, match = np.divmod(np.arange(n_classes), len(matches))
+    coarse = lag * (places.shape[1] + 1) + matches[match]
+    to_coarse = sp.csr_matrix((np.ones(n_classes, np.float32), (np.arange(n_classes), coarse)))
+    by_number = fitted(hits @ to_coarse, counts @ to_coarse, background)
+    if to_coarse.shape[1] == n_classes:
+        return by_number
+    return fitted(hits, counts, background, np.append(by_number[coarse], by_number[-1]))
 
 
-def fitted(hits: np.ndarray, counts: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """f (K + 1,): of what is beside each target, hits (N, K) and counts (N, K) by class, and the background (N,) = p(i) of it."""
+def _matches(n_contexts: int, n_lags: int) -> np.ndarray:
+    """How many contexts are the same, by what is told apart: which they are, bit by bit, or how many."""
+    number = np.arange(2**n_contexts if n_lags * 2**n_contexts <= CLASSES else n_contexts + 1)
+    return np.array([int(one).bit_count() for one in number]) if len(number) == 2**n_contexts else number
+
+
+def fitted(hits: np.ndarray, counts: np.ndarray, background: np.ndarray, prior: np.ndarray | None = None) -> np.ndarray:
+    """f (K + 1,): of what is beside each target, hits (N, K) and counts (N, K) by class, and the background (N,) = p(i) of it.
+
+    prior (K + 1,) : for each class one event more, which this weight explains: sum_k ln f_k - f_k / prior_k is added to the
+    likelihood, whose mode it is. None: nothing is added, and the largest weight is 1.
+    """
     hits, counts = np.column_stack([hits, background]), np.column_stack([counts, np.ones(len(counts))])
     weights = (counts.sum(axis=0) > 0).astype(float)
     if not len(hits):
         return np.append(np.zeros(hits.shape[1] - 1), 1.0)
+    one, least = (0.0, np.full(len(weights), 1e-30)) if prior is None else (1.0, 1 / np.maximum(prior, LEAST))
+    if prior is not None:
+        weights = np.maximum(prior, LEAST)
     for _ in range(PASSES):
         explained, total = hits @ weights, counts @ weights
-        weights = weights * (hits.T @ (1 / explained)) / np.maximum(counts.T @ (1 / total), 1e-30)
-        weights /= weights.max()
+        weights = (weights * (hits.T @ (1 / explained)) + one) / (counts.T @ (1 / total) + least)
+        if prior is None:
+            weights /= weights.max()
     return np.asarray(weights)

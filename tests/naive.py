@@ -617,8 +617,10 @@ def own_events(
     score, total = np.zeros(n_items), float(weights[-1])
     for item, ago, contexts in events:
         lag = min(int(np.log2(ago)), n_lags - 1) if ago else 0
-        matches = sum(a == b for a, b in zip(contexts, asked, strict=True))
-        weight = weights[lag * (len(asked) + 1) + matches]
+        same = [a == b for a, b in zip(contexts, asked, strict=True)]
+        n_matches = (len(weights) - 1) // n_lags
+        apart = n_matches == 2 ** len(same)
+        weight = weights[lag * n_matches + (sum(2**j for j, one in enumerate(same) if one) if apart else sum(same))]
         score[item] += weight
         total += weight
     return score / total, float(weights[-1]) / total

@@ -71,8 +71,23 @@ def test_times_are_counted_back_from_the_last() -> None:
 def test_weights_learn_where_a_user_comes_back() -> None:
     memory = fit(used()).memory
     assert memory is not None
-    by_matches = memory.weights[:-1]
-    assert by_matches[1:].max() > 5 * by_matches[0]
+    neither, place, day, both = memory.weights[:-1]
+    assert place > 5 * neither
+    assert both > 5 * neither
+    assert day < 0.2 * place  # which of the contexts it is that is the same
+
+
+def test_many_contexts_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = used(timed=True)
+    monkeypatch.setattr("hyperrec.memory.CLASSES", 31)  # of 8 lags and 4 matches
+    memory = fit(frame).memory
+    assert memory is not None
+    assert len(memory.weights) == LAGS * 3 + 1
+    found, rest = memory.of(np.array([3]), 30, {"place": np.array([2]), "day": np.array([1])})
+    model = fit(frame)
+    expected, left = naive.own_events(events_of(model, 3), (2, 1), memory.weights, LAGS, 30)
+    np.testing.assert_allclose(found.toarray().ravel(), expected, rtol=1e-5, atol=1e-7)
+    assert rest[0] == pytest.approx(left, rel=1e-5)
 
 
 @given(st.integers(0, 10**6))
@@ -86,12 +101,22 @@ def test_likelihood_never_falls(seed: int) -> None:
         explained = hits @ weights[:-1] + background * weights[-1]
         return float(np.log(explained / (counts @ weights[:-1] + weights[-1])).sum())
 
-    found = []
+    prior = np.append(rng.random(4), 1.0)
+    found, near = [], []
     for passes in (1, 2, 3, 10, 200):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("hyperrec.memory.PASSES", passes)
             found.append(likelihood(fitted(hits, counts, background)))
+            weights = fitted(hits, counts, background, prior)
+            near.append(likelihood(weights) + float((np.log(weights) - weights / prior).sum()))
     assert (np.diff(found) >= -1e-9).all()
+    assert (np.diff(near) >= -1e-9).all()
+
+
+def test_classes_without_events_keep_the_weight_of_their_number() -> None:
+    weights = fitted(np.zeros((1, 2)), np.array([[3.0, 0.0]]), np.array([0.1]), np.array([0.4, 0.3, 1.0]))
+    assert weights[0] < 0.4
+    assert weights[1] == pytest.approx(0.3)
 
 
 def test_lists_of_those_who_come_back() -> None:

@@ -85,7 +85,7 @@ def _draw_topics(rng: np.random.Generator, task: Task, n_topics: list[int], n_pa
     return {
         "n_topics": min(int(rng.choice(n_topics)), task.n_items),
         "n_passes": int(rng.integers(*n_passes, endpoint=True)),
-        "length_damping": _draw_within(rng, 0, 0.5),
+        "length_damping": _draw_within(rng, 0, 0.7),
     }
 
 
@@ -136,6 +136,7 @@ def draw_context(rng: np.random.Generator, task: Task) -> dict[str, Any]:
         "regularization": _draw_power(rng, 1, 2.7),
         "share": _draw_within(rng, 0.2, 0.7),
         "popularity_exponent": _draw_within(rng, -0.2, 0.05),
+        "kept": 10_000,  # all: of weights of few users, small ones count
     }
 
 

@@ -1,4 +1,4 @@
-"""A user's own events, by classes: how long ago, and in how many of the contexts that are asked for."""
+"""A user's own events, by classes: how long ago, and in which of the contexts that are asked for."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ from numba import njit
 
 
 @njit(nogil=True, cache=True)
-def _class(ago, contexts, asked, n_lags):
-    """lag * (C + 1) + matches; lag is floor(log2(ago)), 0 where events have no time (ago is 0)."""
+def _class(ago, contexts, asked, n_lags, n_matches):
+    """lag * M + matches: their number, or bit j for context j where M = 2^C; lag is floor(log2(ago)), 0 where events have no time
+    (ago is 0)."""
     lag = 0
     while ago > 1 and lag < n_lags - 1:
         ago //= 2
         lag += 1
+    apart = n_matches == 1 << contexts.shape[0]
     matches = 0
     for j in range(contexts.shape[0]):
-        matches += contexts[j] == asked[j]
-    return lag * (contexts.shape[0] + 1) + matches
+        if contexts[j] == asked[j]:
+            matches += 1 << j if apart else 1
+    return lag * n_matches + matches
 
 
 @njit(nogil=True, cache=True)
-def count_classes(indptr, items, contexts, ago, owners, targets, n_lags, hits, counts):
+def count_classes(indptr, items, contexts, ago, owners, targets, n_lags, n_matches, hits, counts):
     """For each target event, of the others of its user (the earlier ones, where events have times), by class: how many there are,
     counts (N, K), and how many are of its item, hits (N, K)."""
     for n in range(targets.shape[0]):
@@ -29,7 +32,7 @@ def count_classes(indptr, items, contexts, ago, owners, targets, n_lags, hits, c
             since = ago[f] - ago[e]
             if f == e or since < 0 or (since == 0 and ago[e] > 0):
                 continue
-            one = _class(since, contexts[f], contexts[e], n_lags)
+            one = _class(since, contexts[f], contexts[e], n_lags, n_matches)
             counts[n, one] += 1
             hits[n, one] += items[f] == items[e]
 
@@ -40,12 +43,13 @@ def own_shares(indptr, contexts, ago, users, asked, n_lags, weights, background,
 
     asked (n, C): the contexts. Not parallel: servers ask from several threads at once.
     """
+    n_matches = weights.shape[0] // n_lags
     for n in range(users.shape[0]):
         first = indptr[users[n]]
         last = indptr[users[n] + 1]
         total = background
         for f in range(first, last):
-            weight = weights[_class(ago[f], contexts[f], asked[n], n_lags)]
+            weight = weights[_class(ago[f], contexts[f], asked[n], n_lags, n_matches)]
             values[starts[n] + f - first] = weight
             total += weight
         if total > 0:
