@@ -101,7 +101,7 @@ def draw_warm(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     return {
         **_draw_topics(rng, task, [200, 400, 800], (20, 80)),
         "regularization": _draw_power(rng, 1.8, 3.2),
-        "share": _draw_within(rng, 0.2, 0.7),
+        "share": _draw_within(rng, 0.1, 0.6),
         "kept": int(rng.choice([100, 1000, 10_000])),
         "popularity_exponent": _draw_within(rng, -0.2, 0.05),
     }
