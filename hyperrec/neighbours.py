@@ -230,7 +230,7 @@ def _inverse(gram: np.ndarray, options: Neighbours) -> np.ndarray:
         at, after = slice(start, start + COLUMNS), slice(start + COLUMNS, None)
         inverse[at, after] = inverse[after, at].T
         inverse[at, at] = np.tril(inverse[at, at]) + np.tril(inverse[at, at], -1).T
-    return np.asarray(inverse)
+    return np.asarray(inverse.T)  # by rows
 
 
 def _damping(model: Answers) -> np.ndarray:
