@@ -72,8 +72,11 @@ def test_as_many_trials_for_each_and_the_best_on_validation(
     benchmark.benchmark(films, "watched", trials=5)
     lines = capsys.readouterr().err.splitlines()
     for name, task in zip(("first", "second"), recorded["measured"], strict=True):
-        shares = [share for _, share in recorded[name]]
-        assert len(set(shares)) == 5
+        splits, shares = zip(*recorded[name], strict=True)
+        assert shares[::2] == shares[1::2]  # each on two validation splits
+        assert (pair_matrix(splits[0], "watched") != pair_matrix(splits[1], "watched")).nnz > 0
+        shares = shares[::2]
+        assert len(set(shares)) == len(shares) == 5
         chosen, options, value = task[:3]
         assert (chosen.name, options) == (name, {"share": max(shares)})
         values = [float(re.search(r"NDCG@10 ([\d.]+)", line)[1]) for line in lines if line.startswith(f"{name}, trial ")]
@@ -116,7 +119,7 @@ def test_ease_is_left_out_of_large_data_aloud(
 def test_every_draw_can_be_fitted(films: hr.Hypergraph, candidate: Candidate) -> None:
     if candidate.name.startswith(("item-kNN", "implicit")):
         pytest.importorskip("implicit")
-    task, _ = warm(films, "watched")
+    task, *_ = warm(films, "watched")
     draws = [candidate.draw(np.random.default_rng(seed), task) for seed in range(30)]
     assert draws[3] == candidate.draw(np.random.default_rng(3), task)
     assert all(options.get("n_topics", 60) <= 60 for options in draws)

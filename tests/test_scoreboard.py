@@ -76,7 +76,7 @@ def numbers(cell: str) -> tuple[float, ...]:
 @pytest.mark.parametrize("situation", SITUATIONS, ids=NAMES)
 def test_what_is_held_out_is_in_no_training_part(situation: Situation) -> None:
     """Nor is it filtered, out of what may be listed, or empty; and validation comes from the training part of test."""
-    validation, test = situation.split(world(situation.data))
+    validation, *_, test = situation.split(world(situation.data))
     for task in (validation, test):
         assert (np.diff(task.held.indptr) > 0).all()
         assert task.held.shape == (len(task.users), len(task.train.vocabulary(task.item)))
@@ -115,7 +115,7 @@ def test_later_is_after_all_of_train() -> None:
 def test_next_holds_the_last_item_of_each_user() -> None:
     graph = world("movielens-100k")
     situation = next(one for one in SITUATIONS if one.name == "next-movielens-100k")
-    validation, test = situation.split(graph)
+    validation, *_, test = situation.split(graph)
     log = graph.table("rated").sort("user", "time", maintain_order=True)
     for task, place in ((test, -1), (validation, -2)):
         wanted = log.group_by("user", maintain_order=True).agg(pl.col("item").get(place)).sort("user")
@@ -145,7 +145,7 @@ def test_the_last_basket_is_held_out_and_its_products_may_have_been_bought_befor
     graph = world("complete-journey")
     log = graph.table("bought_at").filter(pl.len().over("product") >= 20)
     situation = next(one for one in SITUATIONS if one.name == "next-basket-complete-journey")
-    validation, test = situation.split(graph)
+    validation, *_, test = situation.split(graph)
     for task, place in ((test, -1), (validation, -2)):
         households, products = task.train.vocabulary("household").ids, task.train.vocabulary("product").ids
         assert task.seen is None
@@ -173,7 +173,7 @@ def test_users_of_one_basket_are_not_asked_for_the_next() -> None:
 @pytest.mark.parametrize(("name", "kinds"), [("typed-hetrec-lastfm", ["friends", "tagged"]), ("typed-citeulike-t", ["cites"])])
 def test_with_and_without_edges_is_the_same_model_and_the_same_draws(name: str, kinds: list[str]) -> None:
     situation = next(one for one in SITUATIONS if one.name == name)
-    task, test = situation.split(world(situation.data))
+    task, *_, test = situation.split(world(situation.data))
     ours, without = situation.candidates
     drawn, plain = ([one.draw(rng, task) for _ in range(5)] for one, rng in ((ours, rng_of(3)), (without, rng_of(3))))
     assert [{key: value for key, value in one.items() if key not in kinds} for one in drawn] == plain
@@ -303,7 +303,7 @@ def test_parts_are_reported_apart_and_weigh_alike() -> None:
 def test_a_user_asked_once_is_measured_as_evaluate_does() -> None:
     graph = world("movielens-100k")
     train, test = hr.split(frequent(graph, "rated", 1), "rated")
-    _, task = next(one for one in SITUATIONS if one.name == "warm-movielens-100k").split(graph)
+    *_, task = next(one for one in SITUATIONS if one.name == "warm-movielens-100k").split(graph)
     model = Popularity().fit(pair_matrix(train, "rated"))
     ranked = search.ByRows(model).rank(task, 20)
     there, here = hr.evaluate(model, train, test, (10, 20)), task.evaluate("popularity", ranked, [10, 20])[""]
@@ -316,7 +316,7 @@ def test_a_user_asked_once_is_measured_as_evaluate_does() -> None:
 @pytest.mark.parametrize("situation", SITUATIONS, ids=NAMES)
 def test_a_small_task_is_a_task(situation: Situation, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hyperrec.benchmark.task.FEW", 7)
-    task, _ = situation.split(world(situation.data))
+    task, *_ = situation.split(world(situation.data))
     small = task.small()
     assert max(map(len, small.train.vocabularies.values())) <= 7
     assert list(small.train.edges) == list(task.train.edges)

@@ -27,12 +27,12 @@ def benchmark(
     seed: int = 42,
     only: tuple[str, ...] = (),
 ) -> list[Measured]:
-    """Tune every model on the same validation split with the same number of random trials, then measure the best on the test split.
+    """Tune every model on the same validation splits, the same number of random trials for each, then measure the best on the test.
 
     The edges of one type are split at random per user, items with fewer than min_item_edges edges left out before; a part of
-    train, half the fraction and drawn alike, is the validation split: what is good for much less data is not good for train. Seen
-    items are filtered. Each best model is fitted and measured in a process of its own, after a small fit that loads and compiles
-    what it needs.
+    train, half the fraction and drawn alike, is a validation split, twice: what is good for much less data is not good for train.
+    Seen items are filtered. Each best model is fitted and measured in a process of its own, after a small fit that loads and
+    compiles what it needs.
 
     only : names of the models to run; all by default.
 
@@ -45,6 +45,6 @@ def benchmark(
     names = [one.name for one in WARM]
     if unknown := [name for name in only if name not in names]:
         raise ModelError(f"no model is called '{unknown[0]}'; expected some of: {', '.join(names)}.")
-    validation, test = warm(graph, edge_type, min_item_edges, fraction, seed)
+    tasks = warm(graph, edge_type, min_item_edges, fraction, seed)
     chosen = [one for one in WARM if not only or one.name in only]
-    return list(run(validation, test, chosen, ("ndcg@10", "recall@20"), trials=trials, seed=seed))
+    return list(run(tasks, chosen, ("ndcg@10", "recall@20"), trials=trials, seed=seed))

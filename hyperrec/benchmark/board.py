@@ -44,12 +44,12 @@ def scoreboard(
         raise ModelError(f"trials must be 1 or more; got {trials}.")
     for situation in chosen(only):
         graph = read_logs(situation.data, locate(situation.data, data))
-        validation, test = situation.split(graph)
+        tasks = situation.split(graph)
         results: list[Measured] = []
         text = ""
-        for result in run(validation, test, situation.candidates, situation.metrics, trials=trials, seed=seed):
+        for result in run(tasks, situation.candidates, situation.metrics, trials=trials, seed=seed):
             results.append(result)
-            text = block(situation, results, validation, test, trials, seed)
+            text = block(situation, results, tasks[-1], trials, seed)
             if write:
                 write(f"scoreboard-{situation.name}", text)
         if not write:
@@ -69,9 +69,9 @@ def _called(situation: Situation, name: str) -> bool:
     return situation.name == name or situation.name.startswith(f"{name}-")
 
 
-def block(situation: Situation, results: Sequence[Measured], validation: Task, test: Task, trials: int, seed: int) -> str:
+def block(situation: Situation, results: Sequence[Measured], test: Task, trials: int, seed: int) -> str:
     """The table of a situation under its name, whole or so far, and how it was made."""
-    absent = {one.name: reason for one in situation.candidates if (reason := one.absent(validation))}
+    absent = {one.name: reason for one in situation.candidates if (reason := one.absent(test))}
     done = {one.name for one in results}
     to_come = [one.name for one in situation.candidates if one.name not in done and one.name not in absent]
     n_users, n_lists = len(np.unique(test.users)), len(test.users)

@@ -99,7 +99,7 @@ def _draw_neighbours(rng: np.random.Generator) -> dict[str, Any]:
 
 def draw_warm(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     return {
-        **_draw_topics(rng, task, [200, 400, 800], (20, 80)),
+        **_draw_topics(rng, task, [100, 200, 400], (20, 80)),
         "regularization": _draw_power(rng, 1.8, 3.2),
         "share": _draw_within(rng, 0.1, 0.6),
         "kept": int(rng.choice([100, 1000, 10_000])),
@@ -110,11 +110,11 @@ def draw_warm(rng: np.random.Generator, task: Task) -> dict[str, Any]:
 def draw_later(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     """What comes later is less like the histories: more regularization, and more popular items."""
     return {
-        **_draw_topics(rng, task, [50, 100, 200, 400], (20, 60)),
-        "regularization": _draw_power(rng, 2.5, 5),
-        "share": _draw_within(rng, 0, 0.7),
-        "history_prior": _draw_power(rng, 0.5, 3),
-        "popularity_exponent": _draw_within(rng, -0.2, 0.5),
+        **_draw_topics(rng, task, [20, 50, 200], (20, 60)),
+        "regularization": _draw_power(rng, 3, 5.3),
+        "share": _draw_within(rng, 0, 0.6),
+        "history_prior": _draw_power(rng, 1, 3.3),
+        "popularity_exponent": _draw_within(rng, -0.1, 0.6),
     }
 
 

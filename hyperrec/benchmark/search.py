@@ -106,26 +106,28 @@ class Measured:
 
 
 def run(
-    validation: Task, test: Task, candidates: Sequence[Candidate], metrics: Sequence[str], *, trials: int, seed: int
+    tasks: Sequence[Task], candidates: Sequence[Candidate], metrics: Sequence[str], *, trials: int, seed: int
 ) -> Iterator[Measured]:
-    """Tune each candidate for the first of the metrics on the validation task, then measure its best on the test task."""
+    """Tune each candidate for the first of the metrics on the validation tasks, then measure its best on the last one, the test."""
+    *validation, test = tasks
     for candidate in candidates:
-        if reason := candidate.absent(validation):
+        if reason := candidate.absent(test):
             say(f"{candidate.name} is left out: {reason}")
             continue
         options, value = best(candidate, validation, metrics[0], trials, seed)
         yield apart(candidate, options, value, test, metrics)
 
 
-def best(candidate: Candidate, task: Task, metric: str, trials: int, seed: int) -> tuple[dict[str, Any], float]:
-    """Random search: the options with the highest metric, and its value; nothing is fitted where there is nothing to tune."""
+def best(candidate: Candidate, tasks: Sequence[Task], metric: str, trials: int, seed: int) -> tuple[dict[str, Any], float]:
+    """Random search: the options with the highest metric, its mean over the tasks, and that; nothing is fitted where there is
+    nothing to tune."""
     rng = np.random.default_rng(seed)
-    draws = [candidate.draw(rng, task) for _ in range(trials)]
+    draws = [candidate.draw(rng, tasks[0]) for _ in range(trials)]
     chosen, best_value = draws[0], -1.0
     k = int(metric.partition("@")[2])
     for number, options in enumerate(draws if draws[0] else []):
         start = time.perf_counter()
-        value = task.value(candidate.fit(task, options).rank(task, k), metric)
+        value = float(np.mean([task.value(candidate.fit(task, options).rank(task, k), metric) for task in tasks]))
         seconds = time.perf_counter() - start
         say(
             f"{candidate.name}, trial {number + 1} of {trials}: validation {short(metric)} {value:.4f} ({told(options)}; "

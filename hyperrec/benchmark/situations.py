@@ -29,7 +29,7 @@ DEMOGRAPHICS = ("age", "income", "household_size", "household_type", "kids")
 @dataclass(frozen=True)
 class Situation:
     """name: of its block. data: a data set that `datasets.locate` finds. protocol: a sentence for readers. split: graph ->
-    (validation, test). candidates: hyperrec first. metrics: the first is tuned for."""
+    (validation, ..., test). candidates: hyperrec first. metrics: the first is tuned for."""
 
     name: str
     data: str
@@ -48,11 +48,12 @@ _COLD_USERS = (ours.of_people(*DEMOGRAPHICS), peers.FOLD_IN, peers.POPULARITY)
 _BASKET = (ours.BASKET, peers.FREQUENCY, peers.RECENT, peers.ALS, peers.POPULARITY)
 _SEEN = "seen items filtered, all items ranked"
 _HALF = "validation: a tenth of the training part, by the same rule"
+_TWICE = "validation: the mean of two such splits, of a tenth of the training part"
 
 SITUATIONS = (
     *(
         Situation(
-            f"warm-{data}", data, f"random 80/20 of each user's `{edge_type}` items{only}, {_SEEN}; {_HALF}",
+            f"warm-{data}", data, f"random 80/20 of each user's `{edge_type}` items{only}, {_SEEN}; {_TWICE}",
             partial(warm, edge_type=edge_type, least=MIN_ITEM_EDGES.get(data, 1)), models,
         )
         for data, edge_type, models, only in (
