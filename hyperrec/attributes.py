@@ -139,14 +139,14 @@ class Described:
 
     def likeness(self, features: sp.csr_matrix, to: np.ndarray) -> sp.csr_matrix:
         """(V, n) CSR float32: how much more like the vertices `to` each of n vertices with features is than they are on average."""
-        known, columns = _normalized(self.features[to]), []
+        known, rows = _normalized(self.features[to]).T.tocsr(), [sp.csr_matrix((0, len(to)), dtype=np.float32)]
         for start in range(0, features.shape[0], COLUMNS):
-            cosine = np.asarray((known @ _normalized(features[start : start + COLUMNS], LENGTH).T).todense())
-            cosine = np.maximum(cosine - cosine.mean(axis=0), 0)
+            cosine = (_normalized(features[start : start + COLUMNS], LENGTH) @ known).toarray()
+            cosine = np.maximum(cosine - cosine.mean(axis=1, keepdims=True), 0)
             if len(to) > KEPT:
-                cosine[cosine < np.partition(cosine, len(to) - KEPT, axis=0)[len(to) - KEPT]] = 0
-            columns.append(sp.csr_matrix(cosine))
-        found = sp.hstack(columns, format="csr") if columns else sp.csr_matrix((len(to), 0), dtype=np.float32)
+                cosine[cosine < np.partition(cosine, len(to) - KEPT, axis=1)[:, len(to) - KEPT, None]] = 0
+            rows.append(sp.csr_matrix(cosine))
+        found = sp.vstack(rows).T
         place = sp.csr_matrix((np.ones(len(to), np.float32), (to, np.arange(len(to)))), (self.features.shape[0], len(to)))
         return (place @ found).tocsr()
 
