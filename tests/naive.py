@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
@@ -663,3 +664,31 @@ def ochiai(a: np.ndarray, p_a: np.ndarray, b: np.ndarray, p_b: np.ndarray, prior
             together = p_a[i] * p_b[j] * sum(float(x) * float(y) / float(p) for x, y, p in zip(a[i], b[j], prior, strict=True))
             found[i, j] = together / np.sqrt(p_a[i] * p_b[j])
     return found
+
+
+def in_contexts(events: list[tuple[int, int, int]], n_contexts: int, n_items: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of events (user, item, context): users of each item in each context, (C, I), and how many are expected."""
+    found, expected = np.zeros((n_contexts, n_items)), np.zeros((n_contexts, n_items))
+    for user in {one[0] for one in events}:
+        mine = [one for one in events if one[0] == user]
+        items = {one[1] for one in mine}
+        share = np.zeros(n_contexts)
+        for item in items:
+            contexts = [one[2] for one in mine if one[1] == item]
+            for context in contexts:
+                found[context, item] += 1 / len(contexts)
+                share[context] += 1 / len(contexts) / len(items)
+        for item in items:
+            expected[:, item] += share
+    return found, expected
+
+
+def gamma_poisson(found: np.ndarray, expected: np.ndarray, kappa: float) -> float:
+    """ln p of counts (C, I), Poisson with a mean of expected * lift, lift ~ Gamma(kappa p(c), kappa p(c)), but for constants."""
+    total = 0.0
+    for c in range(len(found)):
+        prior = kappa * expected[c].sum() / expected.sum()
+        for n, e in zip(found[c], expected[c], strict=True):
+            if e > 0:
+                total += math.lgamma(n + prior) - math.lgamma(prior) + prior * math.log(prior) - (n + prior) * math.log(e + prior)
+    return total
