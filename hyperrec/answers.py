@@ -172,8 +172,8 @@ class Answers:
             items (or `item`), maybe `weight`, and `time` for a context that knows an order; without it the rows are in order. With
             `attributes`, also columns of what is known of the users; a null cell says nothing, and items may be missing. Cells may
             be texts or lists, as in `fold_in`.
-        given : modality -> id, the context to recommend in, such as {"hour": 18}: the lifts of topics in it, and of items where users
-            chose other items in it than elsewhere (`hyperrec.situated`).
+        given : modality -> id, the context to recommend in, such as {"hour": 18}: by the lifts of topics in it, and of items
+            that users choose more in it than elsewhere (`hyperrec.situated`).
         filter_seen : leave out the items of the user's history; if not, and users come back to items in the log, her own events
             count, by how long ago they were and, when all contexts of the log are given, in which of them (`hyperrec.memory`).
             No user is recommended to herself.

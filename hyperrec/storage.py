@@ -45,7 +45,7 @@ MAPPED_FROM = 2**28  # bytes
 PARAMETERS = ("n_topics", "container", "edges", "seed", "n_passes", "tolerance", "over_relaxation", "length_damping",
               "context_exponent", "history_prior", "drop_below")  # fmt: skip
 SITUATED = ("found", "expected")
-REMEMBERED = ("indptr", "items", "places", "time", "ago", "weights", "plain")
+REMEMBERED = ("indptr", "items", "places", "time", "ago", "weights", "plain", "returns")
 OBJECTS = ("context", "regularizers", "neighbours", "attributes", "online")
 
 
@@ -270,6 +270,7 @@ def load(folder: Path) -> TopicModel:
         model.seen = sp.csr_matrix(tuple(arrays[f"seen.{name}"] for name in ("data", "indices", "indptr")), shape=shape)
         model.memory, weights = None, None
         if "memory.indptr" in arrays:
+            arrays.setdefault("memory.returns", np.empty(0))  # of models saved before there were any: all are 1
             model.memory = Memory(tuple(config["memory"]), *(arrays[f"memory.{name}"] for name in REMEMBERED))
         model.situated = _situated(model, config.get("situated"), arrays)
         model.described = unpacked(

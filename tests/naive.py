@@ -612,19 +612,36 @@ def weights_in_order(
 
 
 def own_events(
-    events: list[tuple[int, float, tuple[int, ...]]], asked: tuple[int, ...], weights: np.ndarray, n_lags: int, n_items: int
+    events: list[tuple[int, float, tuple[int, ...]]], asked: tuple[int, ...], weights: np.ndarray, n_lags: int, returns: np.ndarray
 ) -> tuple[np.ndarray, float]:
     """What a user's events (item, how many of her times ago, contexts) say of items, and the share of the background."""
-    score, total = np.zeros(n_items), float(weights[-1])
+    score, total = np.zeros(len(returns)), float(weights[-1])
     for item, ago, contexts in events:
         lag = min(int(np.log2(ago)), n_lags - 1) if ago else 0
         same = [a == b for a, b in zip(contexts, asked, strict=True)]
         n_matches = (len(weights) - 1) // n_lags
         apart = n_matches == 2 ** len(same)
         weight = weights[lag * n_matches + (sum(2**j for j, one in enumerate(same) if one) if apart else sum(same))]
+        weight *= returns[item]
         score[item] += weight
         total += weight
     return score / total, float(weights[-1]) / total
+
+
+def returns(
+    events: list[list[tuple[int, float, tuple[int, ...]]]], weights: np.ndarray, n_lags: int, share: np.ndarray, steady: float
+) -> np.ndarray:
+    """How willingly users come back to items (I,): of the events of each user (item, how many of her times ago, contexts)."""
+    found, expected = np.full(len(share), steady), np.full(len(share), steady)
+    for mine in events:
+        for n, (item, ago, _) in enumerate(mine):
+            before = [(i, a - ago) for f, (i, a, _) in enumerate(mine) if f != n and (a > ago or ago == 0)]
+            weight = [weights[min(int(np.log2(a)), n_lags - 1) if a else 0] for _, a in before]
+            hit = sum(one for (i, _), one in zip(before, weight, strict=True) if i == item)
+            found[item] += hit / (hit + weights[-1] * share[item])
+            for (i, _), one in zip(before, weight, strict=True):
+                expected[i] += one / (sum(weight) + weights[-1])
+    return found / expected
 
 
 def tf_idf(counts: np.ndarray, weight: np.ndarray) -> np.ndarray:
