@@ -24,6 +24,7 @@ from hyperrec.nearest import index_of, nearest
 from hyperrec.neighbours import Neighbours, weights_between
 from hyperrec.products import Products
 from hyperrec.ranking import Asked, Items, Users, allowed_rows, asked_for, best, context_rows, known_users, new_users
+from hyperrec.situated import Situated
 from hyperrec.text import THRESHOLD, WIDTH, read
 from hyperrec.topics import reading
 from hyperrec.topics.contexts import Context, Mean
@@ -43,8 +44,8 @@ class Answers:
 
     vocabularies, labels: by modality. offsets, sizes: rows of each modality in the tables of `state`. layout: how they are read.
     counts (V,): weights of the edges of vertices. histories, seen: of the containers. edge_modalities, fitted_edges: by edge type.
-    memory: of logs in which users come back to items. described: what `attributes` know of users and items. tokenizers: by
-    modality, of words that were cut out of texts.
+    memory: of logs in which users come back to items. situated: of logs with contexts. described: what `attributes` know of users
+    and items. tokenizers: by modality, of words that were cut out of texts.
     """
 
     fitted = False
@@ -75,6 +76,7 @@ class Answers:
     neighbours: Neighbours | None
     _item_weights: sp.csr_matrix | None
     memory: Memory | None
+    situated: Situated | None
     attributes: Attributes | None
     described: tuple[Described, Described] | None
     edge_modalities: dict[str, tuple[str, ...]]
@@ -172,7 +174,8 @@ class Answers:
             items (or `item`), maybe `weight`, and `time` for a context that knows an order; without it the rows are in order. With
             `attributes`, also columns of what is known of the users; a null cell says nothing, and items may be missing. Cells may
             be texts or lists, as in `fold_in`.
-        given : modality -> id, the context to recommend in, such as {"hour": 18}.
+        given : modality -> id, the context to recommend in, such as {"hour": 18}: by the lifts of topics in it, and of items
+            that users choose more in it than elsewhere (`hyperrec.situated`).
         filter_seen : leave out the items of the user's history; if not, and users come back to items in the log, her own events
             count, by how long ago they were and, when all contexts of the log are given, in which of them (`hyperrec.memory`).
             No user is recommended to herself.

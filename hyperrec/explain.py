@@ -53,7 +53,8 @@ def explain(
     item_row = model.vocabularies[model.item_modality].rows([item])
     users, prior = known_users(model, user_row), model.state.prior
     asked, lifts = asked_for(model, users, context_rows(model, given), users.met if filter_seen else None), users.lifts[0]
-    by_topic = asked.index(model._items).vectors[item_row[0]] * prior * asked.lifts[0] * asked.amount[0]
+    lift = asked.lift_of(model, item_row[0])
+    by_topic = asked.index(model._items).vectors[item_row[0]] * prior * asked.lifts[0] * (lift * asked.amount[0])
     vector = np.divide(by_topic, lifts, out=np.zeros_like(lifts), where=lifts > 0)
     number = np.arange(model.n_topics)
     names = [f"topic {one}" for one in number]
@@ -65,7 +66,7 @@ def explain(
     told, known = known_part(model, user_row[0], vector, float(by_topic.sum()) if silent else None)
     contribution = contribution * (0 if silent else (by_topic.sum() - known) / total)
     start = model.offsets[model.item_modality]
-    for name, items, added in _direct(model, asked, item_row[0]):
+    for name, items, added in _direct(model, asked, item_row[0], lift):
         direct = {"topic": [None], "name": [name], "share": [None], "contribution": [added.sum()]}
         topics = pl.concat([topics, pl.DataFrame(direct, schema=topics.schema)])
         rows, places = np.unique(np.append(rows, start + items), return_inverse=True)
@@ -84,12 +85,12 @@ def explain(
     return Explanation(user, item, score, history, topics, sentence)
 
 
-def _direct(model: Answers, asked: Asked, item: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def _direct(model: Answers, asked: Asked, item: int, lift: float) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """What speaks for an item past the topics: its name, item rows, and what each of them adds."""
     factor = model._items.factor[item]
     if asked.direct is not None and model.item_weights is not None:
         items = asked.direct.indices
-        yield "its neighbours", items, asked.direct.data * model.item_weights[items, item].toarray().ravel() * factor
+        yield "its neighbours", items, asked.direct.data * model.item_weights[items, item].toarray().ravel() * (lift * factor)
     if asked.own is not None:
         own = asked.own.indices == item
         yield "own events", asked.own.indices[own], asked.own.data[own] * factor

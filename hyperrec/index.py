@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
-from hyperrec.products import Products
 from hyperrec.topics.kernels.ranking import best_unseen
 
 EXACT_UP_TO = 200_000
@@ -17,6 +15,8 @@ COPY_UP_TO = 20_000  # allowed rows that are searched alone
 RECALL_GOAL = 0.95
 SAMPLE = 200
 BLOCK_BYTES = 2**27
+Step = Callable[[slice, np.ndarray], None]
+"""Changes the scores (n, V) of the queries in a slice."""
 
 
 class Index:
@@ -106,7 +106,7 @@ class Index:
         k: int,
         *,
         allowed: np.ndarray | None = None,
-        added: Sequence[tuple[sp.csr_matrix, Products]] = (),
+        steps: Sequence[Step] = (),
     ) -> tuple[np.ndarray, np.ndarray]:
         """The k best rows of each query but for those that its user has seen, for whole batches of users.
 
@@ -114,13 +114,13 @@ class Index:
         Exact up to `exact_up_to` rows, where a block of scores is one matrix product (a FAISS selector per user would cost a call
         per user); above, inverted lists give each user k rows more than she has seen, and the seen ones are left out.
 
-        added : X (Q, V) CSR float32 and W (V, V), whose products are added to the scores; the search then is exact.
+        steps : what is done to blocks of scores, in place and in their order; the search then is exact.
         """
         rows = np.full((len(queries), k), -1, np.int32)
         scores = np.full((len(queries), k), -np.inf, np.float32)
         n_rows = len(self.vectors)
         lengths = np.diff(seen_indptr)
-        if not self.exact and not added:
+        if not self.exact and not steps:
             order = np.argsort(lengths, kind="stable")
             for batch in np.array_split(order, max(1, len(order) // 1024)):
                 if not len(batch):
@@ -139,8 +139,8 @@ class Index:
         for start in range(0, len(queries), block):
             stop = min(start + block, len(queries))
             products = queries[start:stop] @ self.vectors.T
-            for x, weights in added:
-                weights.add(x[start:stop], products)
+            for step in steps:
+                step(slice(start, stop), products)
             indptr = np.ascontiguousarray(seen_indptr[start : stop + 1], dtype=np.int64)
             best_unseen(products, indptr, seen, mask, k, rows[start:stop], scores[start:stop])
         return rows, scores

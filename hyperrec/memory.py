@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from hyperrec.hypergraph import Hypergraph
-from hyperrec.topics.kernels.memory import count_classes, own_shares
+from hyperrec.topics.kernels.memory import count_classes, count_returns, own_shares
 
 LAGS = 8  # 1 time ago, 2 to 3, 4 to 7, ..., 128 or more
 CLASSES = 256  # of lags and contexts; where there would be more, it is counted how many contexts are the same, and not asked which
@@ -17,6 +17,8 @@ TARGETS = 100_000  # events that the weights are learned from
 TABLE = 2**22  # numbers in a table of targets and classes
 READ = 3e8  # events that are read for it: fewer targets where some user has very many
 PASSES = 200
+STEADY = 20.0  # returns of an item to be expected, that are added to those found
+TOPICS = 0.5  # of f_0 for the topics
 LEAST = 1e-9  # of a weight that others are learned from
 
 
@@ -24,19 +26,22 @@ LEAST = 1e-9  # of a weight that others are learned from
 class Memory:
     """The events of users, and what a class of them says of the next one.
 
-    p(i|u, c) = (sum_e f_k(e) [i_e = i] + f_0 p(i|topics)) / (sum_e f_k(e) + f_0) over the events e of the user; the class k(e) says
-    how many of her times ago it was (1, 2 to 3, 4 to 7, ...) and in which of the contexts asked for. The weights f maximize the
-    likelihood of events by the other ones of their users, the earlier ones where there are times, with p(i) in place of the topics:
+    p(i|u, c) = (r_i sum_e f_k(e) [i_e = i] + f_0 p(i|topics)) / (its sum over items), over the events e of the user; the class
+    k(e) says how many of her times ago it was (1, 2 to 3, 4 to 7, ...) and in which of the contexts asked for. The weights f
+    maximize the likelihood of events by the other ones of their users, the earlier ones where there are times, with p(i) in place
+    of the topics:
 
         f_k <- sum_n p(k | n) / sum_n (events of class k beside n) / (sum of the weights of all beside n),
 
     the E-step of a mixture, and a tangent below -ln of the sum (as Hunter 2004 does for Bradley and Terry): it never falls. First
     they are learned by how many of the contexts are the same; then by which, with one event for each class that has that weight,
-    so that a class with few events, or none, keeps it.
+    so that a class with few events, or none, keeps it. Then r_i, how willingly users come back to an item, by one such step
+    without contexts, with STEADY events for each item that are as expected. The topics are given half of f_0: they know, as p(i)
+    does not, of the user's own items, for which her events speak already.
 
     contexts: modalities. indptr (U + 1,), items (N,), places (N, C): of the events, by user; time (N,) or empty; ago (N,): how many
     times of the user ago, from 1; 0 without times. weights (L 2^C + 1,): by class, f_0 last, (L (C + 1) + 1,) where there would be
-    more than CLASSES; plain (L + 1,): where no contexts are asked for.
+    more than CLASSES; plain (L + 1,): where no contexts are asked for. returns (I,): r.
     """
 
     contexts: tuple[str, ...]
@@ -47,6 +52,7 @@ class Memory:
     ago: np.ndarray
     weights: np.ndarray
     plain: np.ndarray
+    returns: np.ndarray
 
     @property
     def n_lags(self) -> int:
@@ -70,8 +76,8 @@ class Memory:
         else:
             asked, places, weights = np.empty((len(users), 0), np.int32), self.places[:, :0], self.plain
         own_shares(
-            self.indptr, np.ascontiguousarray(places), self.ago, users, asked, self.n_lags, weights[:-1], weights[-1], starts,
-            values, rest,
+            self.indptr, self.items, np.ascontiguousarray(places), self.ago, users, asked, self.n_lags, weights[:-1], weights[-1],
+            np.append(self.returns, np.ones(n_items - len(self.returns))), starts, values, rest,
         )  # fmt: skip
         at = np.repeat(self.indptr[users] - starts[:-1], lengths) + np.arange(starts[-1])
         return sp.csr_matrix((values, self.items[at], starts), (len(users), n_items)), rest
@@ -79,7 +85,7 @@ class Memory:
     def of_new(self, owners: np.ndarray, items: np.ndarray, time: np.ndarray | None, n_users: int) -> Memory:
         """The events of users who were not there, whose contexts are not told; the weights are these."""
         none = np.empty((len(items), 0), np.int32)
-        return replace(_sorted(owners, items, none, time, n_users), weights=self.weights, plain=self.plain)
+        return replace(_sorted(owners, items, none, time, n_users), weights=self.weights, plain=self.plain, returns=self.returns)
 
 
 def memory_of(
@@ -111,7 +117,9 @@ def memory_of(
     memory = replace(_sorted(owners, items, places, time, n_users), contexts=contexts)
     share_of = np.bincount(items, minlength=n_items) / len(items)
     weights, plain = (_learned(memory, one, share_of) for one in (memory.places, memory.places[:, :0]))
-    return replace(memory, weights=weights, plain=plain)
+    returns = _returns(memory, plain, share_of)
+    topics = np.append(np.ones(memory.n_lags), TOPICS)
+    return replace(memory, weights=weights * np.append(np.ones(len(weights) - 1), TOPICS), plain=plain * topics, returns=returns)
 
 
 def _longer(known: Memory | None, n_users: int) -> Memory | None:
@@ -133,17 +141,14 @@ def _sorted(owners: np.ndarray, items: np.ndarray, places: np.ndarray, time: np.
         rank = np.cumsum(new)
         ago = (rank[np.maximum(indptr[owners + 1] - 1, 0)] - rank + 1).astype(np.int32)
     none, n_lags = np.zeros(0), LAGS if time is not None else 1
-    return Memory((), indptr, items, places, none if time is None else time, ago, none, np.zeros(n_lags + 1))
+    return Memory((), indptr, items, places, none if time is None else time, ago, none, np.zeros(n_lags + 1), none)
 
 
 def _learned(memory: Memory, places: np.ndarray, share_of: np.ndarray) -> np.ndarray:
     """The weights of the classes and of p(i), the largest 1, from events that have others beside them or before."""
     matches = _matches(places.shape[1], memory.n_lags)
     n_classes = memory.n_lags * len(matches)
-    owners = np.repeat(np.arange(len(memory.indptr) - 1), np.diff(memory.indptr))
-    beside = float(np.sum(np.diff(memory.indptr).astype(float) ** 2)) / max(len(owners), 1)  # events of the user of an event
-    n_targets = min(TARGETS, len(owners), max(int(READ / max(beside, 1.0)), 1), TABLE // n_classes)
-    targets = np.unique(np.linspace(0, len(owners) - 1, n_targets).astype(np.int64))
+    owners, targets = _targets(memory, TABLE // n_classes)
     hits, counts = np.zeros((2, len(targets), n_classes), np.float32)
     places = np.ascontiguousarray(places)
     count_classes(memory.indptr, memory.items, places, memory.ago, owners, targets, memory.n_lags, len(matches), hits, counts)
@@ -156,6 +161,26 @@ def _learned(memory: Memory, places: np.ndarray, share_of: np.ndarray) -> np.nda
     if to_coarse.shape[1] == n_classes:
         return by_number
     return fitted(hits, counts, background, np.append(by_number[coarse], by_number[-1]))
+
+
+def _targets(memory: Memory, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """The user of each event, and the events that are learned from."""
+    owners = np.repeat(np.arange(len(memory.indptr) - 1), np.diff(memory.indptr))
+    beside = float(np.sum(np.diff(memory.indptr).astype(float) ** 2)) / max(len(owners), 1)  # events of the user of an event
+    n_targets = min(TARGETS, len(owners), max(int(READ / max(beside, 1.0)), 1), most)
+    return owners, np.unique(np.linspace(0, len(owners) - 1, n_targets).astype(np.int64))
+
+
+def _returns(memory: Memory, weights: np.ndarray, share_of: np.ndarray) -> np.ndarray:
+    """r (I,)."""
+    owners, targets = _targets(memory, TARGETS)
+    none = np.empty((len(owners), 0), np.int32)
+    found, expected = np.zeros((2, len(share_of)))
+    count_returns(
+        memory.indptr, memory.items, none, memory.ago, owners, targets, memory.n_lags, weights[:-1], weights[-1], share_of, found,
+        expected,
+    )  # fmt: skip
+    return np.asarray((found + STEADY) / (expected + STEADY))
 
 
 def _matches(n_contexts: int, n_lags: int) -> np.ndarray:

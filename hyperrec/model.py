@@ -22,6 +22,7 @@ from hyperrec.hypergraph import Hypergraph
 from hyperrec.memory import memory_of
 from hyperrec.neighbours import Neighbours
 from hyperrec.roles import Roles, check_edges, roles
+from hyperrec.situated import situated_of
 from hyperrec.storage import PARAMETERS
 from hyperrec.store import StoredHypergraph
 from hyperrec.streaming import assemble_stored, scratch_folder
@@ -220,9 +221,10 @@ class TopicModel(Answers):
         self.fitted_edges = edges
         self.edge_modalities = {name: graph.edges[name].modalities for name in edges}
         self._take(fit, assembly, graph)
-        self.memory = None  # of a store there is none
+        self.memory, self.situated = None, None  # of a store there are none
         if isinstance(graph, Hypergraph):
             self.memory = memory_of(graph, edges, self.user_modality, self.item_modality)
+            self.situated = situated_of(graph, edges, self.user_modality, self.item_modality)
         return self
 
     def partial_fit(self, more: Any, *, n_passes: int = 5, keep: float = 1.0, gain: float = 1.0) -> TopicModel:
@@ -268,6 +270,9 @@ class TopicModel(Answers):
         self._take(fit, assembly, graph)
         if self.memory is not None:  # else the events before are not known, and the new ones alone would stand for them
             self.memory = memory_of(graph, edges, self.user_modality, self.item_modality, self.memory)
+        if self.situated is not None:
+            between = self.user_modality, self.item_modality
+            self.situated = situated_of(graph, edges, *between, self.situated, keep=keep, gain=gain)
         return self
 
     def _topical(self, graph: Hypergraph | StoredHypergraph) -> dict[str, float] | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +14,7 @@ from hyperrec.cold import steadied, unmet_vectors
 from hyperrec.diversity import CANDIDATES, diversified
 from hyperrec.errors import ModelError, listed
 from hyperrec.histories import Told, listed_ids
-from hyperrec.index import EXACT_UP_TO, SAMPLE, Index
+from hyperrec.index import EXACT_UP_TO, SAMPLE, Index, Step
 from hyperrec.neighbours import amounts, expected_from
 from hyperrec.products import Products
 
@@ -124,7 +124,8 @@ class Asked:
 
     lifts (n, T): of users in their contexts. amount (n,) float32: what p(i|u) is multiplied by where something is added to it:
     direct (n, I): what the weights between items are multiplied by; or own (n, I): what the users' own events say, which come back.
-    left_out (n, I): the items that are not listed. None: nothing.
+    left_out (n, I): the items that are not listed. places (n, M): contexts in which items have lifts (`Situated`), by which all but
+    own is multiplied. None: nothing.
     """
 
     lifts: np.ndarray
@@ -132,6 +133,24 @@ class Asked:
     direct: sp.csr_matrix | None
     own: sp.csr_matrix | None
     left_out: sp.csr_matrix | None
+    places: np.ndarray | None = None
+
+    def steps(self, model: Answers) -> list[Step]:
+        """What happens to scores by topics, block by block."""
+        steps: list[Step] = []
+        if (direct := self.direct) is not None:
+            steps.append(lambda rows, scores: model._weight_products.add(direct[rows], scores))
+        if (places := self.places) is not None:
+
+            def lift(rows: slice, scores: np.ndarray) -> None:
+                for there, factor in _by_place(model, places[rows]):
+                    scores[there] *= factor
+
+            steps.append(lift)
+        if (own := self.own) is not None:
+            returned = Products(sp.diags_array(model._items.factor, format="csr"))
+            steps.append(lambda rows, scores: returned.add(own[rows], scores))
+        return steps
 
     def then(self, others: Asked) -> Asked:
         """For these users, and others after them."""
@@ -142,6 +161,12 @@ class Asked:
             return sp.vstack([a, b], format="csr") if sp.issparse(a) else np.concatenate([a, b])
 
         return Asked(*(both(getattr(self, one.name), getattr(others, one.name)) for one in fields(self)))
+
+    def lift_of(self, model: Answers, item: int) -> float:
+        """Of an item, in the context of the first user."""
+        if self.places is None or model.situated is None:
+            return 1.0
+        return float(model.situated.factor(self.places[0], model.sizes[model.item_modality])[item])
 
     def index(self, items: Items) -> Index:
         """Of the items that the lists are made of."""
@@ -156,14 +181,43 @@ def asked_for(model: Answers, users: Users, given: Mapping[str, np.ndarray] | No
     """
     lifts = users.lifts if given is None else _under(model, users.lifts, given)
     left_out = _left_out(users, seen)
+    places = model.situated.places(given, len(lifts)) if given and model.situated else None
     if seen is None and users.memory is not None:  # weights between items say what else she may want: nothing of what comes back
         own, rest = users.memory.of(users.rows, users.seen.shape[1], given)
-        return Asked(lifts, rest, None, own, left_out)
+        return _situated(model, Asked(lifts, rest, None, own, left_out, places))
     if model.item_weights is None:
-        return Asked(lifts, np.ones(len(lifts), np.float32), None, None, left_out)
+        return _situated(model, Asked(lifts, np.ones(len(lifts), np.float32), None, None, left_out, places))
     direct = expected_from(model, users.histories.take(users.rows), users.met)
     amount = np.float32(model.neighbours.share if model.neighbours else 1) * amounts(model, direct)
-    return Asked(lifts, amount, direct, None, left_out)
+    return _situated(model, Asked(lifts, amount, direct, None, left_out, places))
+
+
+def _situated(model: Answers, asked: Asked) -> Asked:
+    """With what the lifts of items multiply scaled, so that p(i|u) times them is a distribution again."""
+    if asked.places is None:
+        return asked
+    amount, direct = asked.amount.copy(), asked.direct.copy() if asked.direct is not None else None
+    for rows, factor in _by_place(model, asked.places):
+        mass = (factor / model._items.factor) @ model._items.alone.vectors
+        scale = 1 / np.maximum((asked.lifts[rows] * model.state.prior) @ mass, 1e-30)
+        amount[rows] *= scale
+        if direct is not None:
+            direct.data *= np.repeat(_spread(rows, scale, len(amount)), np.diff(direct.indptr))
+    return replace(asked, amount=amount, direct=direct)
+
+
+def _spread(rows: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:
+    whole = np.ones(n, np.float32)
+    whole[rows] = values
+    return whole
+
+
+def _by_place(model: Answers, places: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The rows that are asked in each of the places (n, M), and the lifts of all items there."""
+    assert model.situated is not None
+    each, of_row = np.unique(places, axis=0, return_inverse=True)
+    for number, place in enumerate(each):
+        yield np.flatnonzero(of_row == number), model.situated.factor(place, model.sizes[model.item_modality])
 
 
 def _left_out(users: Users, seen: sp.csr_matrix | None) -> sp.csr_matrix | None:
@@ -226,17 +280,12 @@ def best(
 def _ranked(model: Answers, asked: Asked, k: int, allowed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     queries = np.ascontiguousarray(asked.lifts * model.state.prior, dtype=np.float32)
     queries *= asked.amount[:, None]
-    index, seen, added = asked.index(model._items), asked.left_out, []
-    n_items = len(index.vectors)
-    if asked.direct is not None:
-        added.append((asked.direct, model._weight_products))
-    if asked.own is not None:
-        added.append((asked.own, Products(sp.diags_array(model._items.factor, format="csr"))))
-    if added and seen is None:
-        seen = sp.csr_matrix((len(queries), n_items), dtype=np.float32)
-    if seen is None:
+    index, seen, steps = asked.index(model._items), asked.left_out, asked.steps(model)
+    if seen is None and not steps:
         rows, scores = index.search(queries, k, allowed=allowed)
         return rows.astype(np.int32), scores
+    if seen is None:
+        seen = sp.csr_matrix((len(queries), len(index.vectors)), dtype=np.float32)
     if not seen.has_sorted_indices:
         seen = seen.sorted_indices()
-    return index.search_unseen(queries, seen.indptr, seen.indices.astype(np.int32), k, allowed=allowed, added=added)
+    return index.search_unseen(queries, seen.indptr, seen.indices.astype(np.int32), k, allowed=allowed, steps=steps)

@@ -23,6 +23,7 @@ from hyperrec.cold import packed, unpacked
 from hyperrec.config import as_json, from_json
 from hyperrec.errors import HyperrecError, ModelError, listed
 from hyperrec.memory import Memory
+from hyperrec.situated import Situated
 from hyperrec.topics.shards import History
 from hyperrec.topics.state import Layout, State
 from hyperrec.topics.stored import let_go, mapped
@@ -43,7 +44,8 @@ PIECE = 2**22  # entries of an array that are written at once
 MAPPED_FROM = 2**28  # bytes
 PARAMETERS = ("n_topics", "container", "edges", "seed", "n_passes", "tolerance", "over_relaxation", "length_damping",
               "context_exponent", "history_prior", "popularity_exponent", "drop_below")  # fmt: skip
-REMEMBERED = ("indptr", "items", "places", "time", "ago", "weights", "plain")
+SITUATED = ("found", "expected")
+REMEMBERED = ("indptr", "items", "places", "time", "ago", "weights", "plain", "returns")
 OBJECTS = ("context", "regularizers", "neighbours", "attributes", "online")
 
 
@@ -145,6 +147,9 @@ def _write(model: TopicModel, folder: Path) -> None:
         arrays |= {f"weights.{name}": getattr(weights, name) for name in ("indptr", "indices", "data")}
     if model.memory is not None:
         arrays |= {f"memory.{name}": getattr(model.memory, name) for name in REMEMBERED}
+    for number, both in enumerate(zip(model.situated.found, model.situated.expected, strict=True) if model.situated else ()):
+        for name, counts in zip(SITUATED, both, strict=True):
+            arrays |= {f"situated-{number}.{name}.{part}": getattr(counts, part) for part in ("indptr", "indices", "data")}
     described, told, kinds = packed(model.described)
     arrays |= described
     write_arrays(folder / "arrays.safetensors", arrays)
@@ -175,6 +180,7 @@ def _write(model: TopicModel, folder: Path) -> None:
         "edge_modalities": model.edge_modalities,
         "tokenizers": {modality: one.as_json() for modality, one in model.tokenizers.items()},
         "memory": model.memory.contexts if model.memory else None,
+        "situated": model.situated.modalities if model.situated else None,
         "described": told,
         "degenerate": model.degenerate,
         "emptied": model.emptied,
@@ -205,6 +211,23 @@ def _state(arrays: dict[str, np.ndarray], n_topics: int) -> State:
         values, (embedding, lift) = (embedding, lift), np.zeros((2, n_vertices, n_topics), np.float32)
         embedding[at], lift[at] = values
     return State(embedding, arrays["prior"], lift, arrays["shares"], arrays.get("phi_counts"))
+
+
+def _situated(model: TopicModel, modalities: list[str] | None, arrays: dict[str, np.ndarray]) -> Situated | None:
+    if not modalities:
+        return None
+    n_items = len(model.vocabularies[model.item_modality])
+
+    def read(name: str) -> tuple[sp.csr_matrix, ...]:
+        return tuple(
+            sp.csr_matrix(
+                tuple(arrays[f"situated-{number}.{name}.{part}"] for part in ("data", "indices", "indptr")),
+                shape=(len(model.vocabularies[modality]), n_items),
+            )
+            for number, modality in enumerate(modalities)
+        )
+
+    return Situated(tuple(modalities), *(read(name) for name in SITUATED))
 
 
 def load(folder: Path) -> TopicModel:
@@ -247,7 +270,9 @@ def load(folder: Path) -> TopicModel:
         model.seen = sp.csr_matrix(tuple(arrays[f"seen.{name}"] for name in ("data", "indices", "indptr")), shape=shape)
         model.memory, weights = None, None
         if "memory.indptr" in arrays:
+            arrays.setdefault("memory.returns", np.empty(0))  # of models saved before there were any: all are 1
             model.memory = Memory(tuple(config["memory"]), *(arrays[f"memory.{name}"] for name in REMEMBERED))
+        model.situated = _situated(model, config.get("situated"), arrays)
         model.described = unpacked(
             config.get("described"), arrays, lambda number: _read(folder / f"attributes-{number}.parquet", _table)["id"]
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
 from typing import NamedTuple
@@ -611,19 +612,36 @@ def weights_in_order(
 
 
 def own_events(
-    events: list[tuple[int, float, tuple[int, ...]]], asked: tuple[int, ...], weights: np.ndarray, n_lags: int, n_items: int
+    events: list[tuple[int, float, tuple[int, ...]]], asked: tuple[int, ...], weights: np.ndarray, n_lags: int, returns: np.ndarray
 ) -> tuple[np.ndarray, float]:
     """What a user's events (item, how many of her times ago, contexts) say of items, and the share of the background."""
-    score, total = np.zeros(n_items), float(weights[-1])
+    score, total = np.zeros(len(returns)), float(weights[-1])
     for item, ago, contexts in events:
         lag = min(int(np.log2(ago)), n_lags - 1) if ago else 0
         same = [a == b for a, b in zip(contexts, asked, strict=True)]
         n_matches = (len(weights) - 1) // n_lags
         apart = n_matches == 2 ** len(same)
         weight = weights[lag * n_matches + (sum(2**j for j, one in enumerate(same) if one) if apart else sum(same))]
+        weight *= returns[item]
         score[item] += weight
         total += weight
     return score / total, float(weights[-1]) / total
+
+
+def returns(
+    events: list[list[tuple[int, float, tuple[int, ...]]]], weights: np.ndarray, n_lags: int, share: np.ndarray, steady: float
+) -> np.ndarray:
+    """How willingly users come back to items (I,): of the events of each user (item, how many of her times ago, contexts)."""
+    found, expected = np.full(len(share), steady), np.full(len(share), steady)
+    for mine in events:
+        for n, (item, ago, _) in enumerate(mine):
+            before = [(i, a - ago) for f, (i, a, _) in enumerate(mine) if f != n and (a > ago or ago == 0)]
+            weight = [weights[min(int(np.log2(a)), n_lags - 1) if a else 0] for _, a in before]
+            hit = sum(one for (i, _), one in zip(before, weight, strict=True) if i == item)
+            found[item] += hit / (hit + weights[-1] * share[item])
+            for (i, _), one in zip(before, weight, strict=True):
+                expected[i] += one / (sum(weight) + weights[-1])
+    return found / expected
 
 
 def tf_idf(counts: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -663,3 +681,31 @@ def ochiai(a: np.ndarray, p_a: np.ndarray, b: np.ndarray, p_b: np.ndarray, prior
             together = p_a[i] * p_b[j] * sum(float(x) * float(y) / float(p) for x, y, p in zip(a[i], b[j], prior, strict=True))
             found[i, j] = together / np.sqrt(p_a[i] * p_b[j])
     return found
+
+
+def in_contexts(events: list[tuple[int, int, int]], n_contexts: int, n_items: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of events (user, item, context): users of each item in each context, (C, I), and how many are expected."""
+    found, expected = np.zeros((n_contexts, n_items)), np.zeros((n_contexts, n_items))
+    for user in {one[0] for one in events}:
+        mine = [one for one in events if one[0] == user]
+        items = {one[1] for one in mine}
+        share = np.zeros(n_contexts)
+        for item in items:
+            contexts = [one[2] for one in mine if one[1] == item]
+            for context in contexts:
+                found[context, item] += 1 / len(contexts)
+                share[context] += 1 / len(contexts) / len(items)
+        for item in items:
+            expected[:, item] += share
+    return found, expected
+
+
+def gamma_poisson(found: np.ndarray, expected: np.ndarray, kappa: float) -> float:
+    """ln p of counts (C, I), Poisson with a mean of expected * lift, lift ~ Gamma(kappa p(c), kappa p(c)), but for constants."""
+    total = 0.0
+    for c in range(len(found)):
+        prior = kappa * expected[c].sum() / expected.sum()
+        for n, e in zip(found[c], expected[c], strict=True):
+            if e > 0:
+                total += math.lgamma(n + prior) - math.lgamma(prior) + prior * math.log(prior) - (n + prior) * math.log(e + prior)
+    return total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hyperrec as hr
-from hyperrec.memory import LAGS, fitted, memory_of
+from hyperrec.memory import LAGS, STEADY, TOPICS, fitted, memory_of
 
 CONTEXTS = ("place", "day")
 
@@ -52,12 +53,12 @@ def test_what_own_events_say(timed: bool) -> None:
     found, rest = memory.of(users, 30, asked)
     for n, user in enumerate(users):
         query = (int(asked["place"][n]), int(asked["day"][n]))
-        expected, left = naive.own_events(events_of(model, user), query, memory.weights, memory.n_lags, 30)
+        expected, left = naive.own_events(events_of(model, user), query, memory.weights, memory.n_lags, memory.returns)
         np.testing.assert_allclose(found[[n]].toarray().ravel(), expected, rtol=1e-5, atol=1e-7)
         assert rest[n] == pytest.approx(left, rel=1e-5)
     plain, _ = memory.of(users[:1], 30)
     alone = [(item, ago, ()) for item, ago, _ in events_of(model, 3)]
-    expected, _ = naive.own_events(alone, (), memory.plain, memory.n_lags, 30)
+    expected, _ = naive.own_events(alone, (), memory.plain, memory.n_lags, memory.returns)
     np.testing.assert_allclose(plain.toarray().ravel(), expected, rtol=1e-5, atol=1e-7)
 
 
@@ -77,6 +78,23 @@ def test_weights_learn_where_a_user_comes_back() -> None:
     assert day < 0.2 * place  # which of the contexts it is that is the same
 
 
+@pytest.mark.parametrize("timed", [False, True])
+def test_returns(timed: bool) -> None:
+    """Each user has one item of the first ten every time, and one of the others once in five."""
+    rng = np.random.default_rng(1)
+    rows = [(user, item, time) for user in range(60) for time in range(10)
+            for item in (user % 10, 10 + int(rng.integers(20)), 30 + (user + time) % 60)]  # fmt: skip
+    frame = pl.DataFrame(rows, schema=["user", "item", "time"], orient="row")
+    memory = fit(frame if timed else frame.drop("time")).memory
+    assert memory is not None
+    assert memory.returns[:10].min() > 1 > memory.returns[30:].max()
+    share = np.bincount(memory.items, minlength=90) / len(memory.items)
+    events = [events_of(fit(frame if timed else frame.drop("time")), user) for user in range(60)]
+    weights = np.append(memory.plain[:-1], memory.plain[-1] / TOPICS)
+    expected = naive.returns(events, weights, memory.n_lags, share, STEADY)
+    np.testing.assert_allclose(memory.returns, expected, rtol=1e-5)
+
+
 def test_many_contexts_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     frame = used(timed=True)
     monkeypatch.setattr("hyperrec.memory.CLASSES", 31)  # of 8 lags and 4 matches
@@ -85,7 +103,7 @@ def test_many_contexts_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(memory.weights) == LAGS * 3 + 1
     found, rest = memory.of(np.array([3]), 30, {"place": np.array([2]), "day": np.array([1])})
     model = fit(frame)
-    expected, left = naive.own_events(events_of(model, 3), (2, 1), memory.weights, LAGS, 30)
+    expected, left = naive.own_events(events_of(model, 3), (2, 1), memory.weights, LAGS, memory.returns)
     np.testing.assert_allclose(found.toarray().ravel(), expected, rtol=1e-5, atol=1e-7)
     assert rest[0] == pytest.approx(left, rel=1e-5)
 
@@ -207,3 +225,14 @@ def test_new_events_alone_make_no_memory() -> None:
     assert model.memory is None
     model.partial_fit(pl.DataFrame({"user": [0, 0], "item": [1, 1]}))
     assert model.memory is None
+
+
+def test_models_saved_before_there_were_returns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model = fit(used())
+    assert model.memory is not None
+    monkeypatch.setattr("hyperrec.storage.REMEMBERED", ("indptr", "items", "places", "time", "ago", "weights", "plain"))
+    folder = model.save(tmp_path / "model")
+    monkeypatch.undo()
+    again, model.memory = hr.load(folder), replace(model.memory, returns=np.ones(30))
+    asked: dict[str, Any] = {"users": [4, 7], "k": 5, "given": {"place": 1, "day": 0}, "filter_seen": False}
+    assert again.recommend(**asked).equals(model.recommend(**asked))

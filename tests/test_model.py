@@ -71,7 +71,12 @@ def scores_by_hand(model: hr.TopicModel, user: str, context: tuple[str, str] | N
     assert model.neighbours is not None
     assert model.item_weights is not None
     n_items = max(len(items), model.seen.nnz / np.count_nonzero(np.diff(model.seen.indptr)))
-    return np.array(model.neighbours.share * n_items * topics + model.item_weights[items].toarray().sum(axis=0))
+    scores = np.array(model.neighbours.share * n_items * topics + model.item_weights[items].toarray().sum(axis=0))
+    assert model.situated is not None
+    if context and context[0] in model.situated.lifts:
+        lifts = np.exp(model.situated.lifts[modality].toarray()[model.vocabularies[modality].rows([one])[0]])
+        scores *= lifts / (topics * lifts).sum()
+    return scores
 
 
 # ---------------------------------------------------------------------------------------------------------- recommend

@@ -198,6 +198,7 @@ def test_asking_a_model_of_a_store(form: str, folder: Path, tmp_path: Path, monk
         assert_frame_equal(one.topics("user"), in_memory.topics("user"))
     arrays = safetensors.numpy.load_file(tmp_path / "model" / "arrays.safetensors")
     expected = safetensors.numpy.load_file(tmp_path / "in-memory" / "arrays.safetensors")
+    expected = {name: array for name, array in expected.items() if not name.startswith("situated-")}  # of graphs in memory alone
     assert arrays.keys() == expected.keys()
     for name, array in expected.items():
         np.testing.assert_array_equal(arrays[name], array)

@@ -131,9 +131,9 @@ def draw_next(rng: np.random.Generator, task: Task) -> dict[str, Any]:
 def draw_context(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     return {
         **_draw_topics(rng, task, [100, 200, 400], (20, 80)),
-        "context_exponent": _draw_within(rng, 0, 0.5),
-        "tau": _draw_power(rng, -2, 0),
-        "regularization": _draw_power(rng, 1, 2.7),
+        "context_exponent": _draw_within(rng, 0, 0.2),
+        "tau": _draw_power(rng, -2.5, -0.7),
+        "regularization": _draw_power(rng, 1, 2),
         "share": _draw_within(rng, 0.2, 0.7),
         "popularity_exponent": _draw_within(rng, -0.2, 0.05),
         "kept": 10_000,  # all: of weights of few users, small ones count

@@ -11,7 +11,7 @@ def _class(ago, contexts, asked, n_lags, n_matches):
     (ago is 0)."""
     lag = 0
     while ago > 1 and lag < n_lags - 1:
-        ago //= 2
+        ago >>= 1
         lag += 1
     apart = n_matches == 1 << contexts.shape[0]
     matches = 0
@@ -38,8 +38,38 @@ def count_classes(indptr, items, contexts, ago, owners, targets, n_lags, n_match
 
 
 @njit(nogil=True, cache=True)
-def own_shares(indptr, contexts, ago, users, asked, n_lags, weights, background, starts, values, rest):
-    """p of each event of users (n,) by the weights (K,) of their classes, values from starts[n] on; rest (n,): of the background.
+def count_returns(indptr, items, contexts, ago, owners, targets, n_lags, weights, background, share, found, expected):
+    """For each item, found (I,): the sum of the probabilities that a target event is one that came back, by the weights (K,) of the
+    classes of events of its item, and that of the background times the shares of items (I,); expected (I,): the sum of what the
+    weights of events of the item are of all weights beside the targets."""
+    n_matches = weights.shape[0] // n_lags
+    for n in range(targets.shape[0]):
+        e = targets[n]
+        u = owners[e]
+        total = background
+        hit = 0.0
+        for f in range(indptr[u], indptr[u + 1]):
+            since = ago[f] - ago[e]
+            if f == e or since < 0 or (since == 0 and ago[e] > 0):
+                continue
+            weight = weights[_class(since, contexts[f], contexts[e], n_lags, n_matches)]
+            total += weight
+            if items[f] == items[e]:
+                hit += weight
+        if hit > 0:
+            found[items[e]] += hit / (hit + background * share[items[e]])
+        if total > 0:
+            for f in range(indptr[u], indptr[u + 1]):
+                since = ago[f] - ago[e]
+                if f == e or since < 0 or (since == 0 and ago[e] > 0):
+                    continue
+                expected[items[f]] += weights[_class(since, contexts[f], contexts[e], n_lags, n_matches)] / total
+
+
+@njit(nogil=True, cache=True)
+def own_shares(indptr, items, contexts, ago, users, asked, n_lags, weights, background, returns, starts, values, rest):
+    """p of each event of users (n,) by the weights (K,) of their classes times those of their items (I,), values from starts[n] on;
+    rest (n,): of the background.
 
     asked (n, C): the contexts. Not parallel: servers ask from several threads at once.
     """
@@ -49,7 +79,7 @@ def own_shares(indptr, contexts, ago, users, asked, n_lags, weights, background,
         last = indptr[users[n] + 1]
         total = background
         for f in range(first, last):
-            weight = weights[_class(ago[f], contexts[f], asked[n], n_lags, n_matches)]
+            weight = weights[_class(ago[f], contexts[f], asked[n], n_lags, n_matches)] * returns[items[f]]
             values[starts[n] + f - first] = weight
             total += weight
         if total > 0:
