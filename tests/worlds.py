@@ -18,7 +18,7 @@ def _events(rng: np.random.Generator, *, repeat: bool, users: int = USERS, items
     for user in range(users):
         kinds = np.where(rng.random(length) < 0.85, user % 3, rng.integers(0, 3, length))
         chosen = 3 * rng.integers(0, items // 3, length) + kinds
-        days = 10 * user + np.arange(length) // 2
+        days = 3 * user + np.arange(length) // 2
         rows += [(user, int(item), 1_500_000_000 + DAY * int(day), int(item) % 3) for item, day in zip(chosen, days, strict=True)]
     frame = pl.DataFrame(rows, schema=["user", "item", "time", "hour"], orient="row")
     return frame if repeat else frame.unique(["user", "item"], maintain_order=True)

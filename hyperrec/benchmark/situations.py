@@ -65,7 +65,8 @@ SITUATIONS = (
     ),
     Situation(
         "later-movielens-1m", "movielens-1m",
-        f"the last 20 % of all ratings in time, of users who rated before; {_SEEN}; {_HALF}",
+        f"the last 20 % of all ratings in time, of users who rated before; {_SEEN}; validation: the mean over the last 10 and "
+        "20 % of the training part",
         partial(later, edge_type="rated"), _LATER,
     ),
     *(

@@ -37,17 +37,20 @@ def frequent(graph: Hypergraph, edge_type: str, min_item_edges: int) -> Hypergra
 def warm(graph: Hypergraph, edge_type: str, least: int = 1, fraction: float = 0.2, seed: int = SEED) -> Tasks:
     """A part of each user's items, at random. For validation half of the fraction, twice: what is good for much less data is not
     good for train, and what wins by .004 on one split may lose on the next."""
-    return _split(frequent(graph, edge_type, least), edge_type, "random", fraction, seed, n_validation=2)
+    return _split(frequent(graph, edge_type, least), edge_type, fraction=fraction, seed=seed, n_validation=2)
 
 
 def later(graph: Hypergraph, edge_type: str, fraction: float = 0.2) -> Tasks:
-    """The last part of all edges in time."""
-    return _split(frequent(graph, edge_type, 1), edge_type, "time", fraction, SEED)
+    """The last part of all edges in time. For validation the last parts of train, of half that fraction and of all of it: few users
+    who were there before have edges in one of them."""
+    train, test = split(frequent(graph, edge_type, 1), edge_type, by="time", fraction=fraction)
+    inner = [split(train, edge_type, by="time", fraction=part * fraction) for part in (0.5, 1)]
+    return tuple(of_pairs(*one, edge_type) for one in (*inner, (train, test)))
 
 
 def following(graph: Hypergraph, edge_type: str) -> Tasks:
     """The last item of each user; for validation the one before."""
-    return _split(frequent(graph, edge_type, 1), edge_type, "last", 0.2, SEED)
+    return _split(frequent(graph, edge_type, 1), edge_type, "last")
 
 
 def in_context(graph: Hypergraph, edge_type: str, pairs: str, *, new: bool) -> Tasks:
@@ -150,10 +153,12 @@ def _last_time(graph: Hypergraph, edge_type: str) -> Task:
 
 def with_edges(graph: Hypergraph, edge_type: str, kinds: tuple[str, ...]) -> Tasks:
     """Like `warm`, with the edges of these types beside those of the held-out one."""
-    return _split(graph.select(edge_type, *kinds), edge_type, "random", 0.2, SEED)
+    return _split(graph.select(edge_type, *kinds), edge_type)
 
 
-def _split(graph: Hypergraph, edge_type: str, by: str, fraction: float, seed: int, n_validation: int = 1) -> Tasks:
+def _split(
+    graph: Hypergraph, edge_type: str, by: str = "random", *, fraction: float = 0.2, seed: int = SEED, n_validation: int = 1
+) -> Tasks:
     train, test = split(graph, edge_type, by=by, fraction=fraction, seed=seed)
     inner = [split(train, edge_type, by=by, fraction=fraction / 2, seed=seed + 1 + turn) for turn in range(n_validation)]
     return tuple(of_pairs(*one, edge_type) for one in (*inner, (train, test)))
