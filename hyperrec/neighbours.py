@@ -40,7 +40,8 @@ class Neighbours:
       the next one: N = 1.
 
     They belong to lists of new items: where users' own events come back (`filter_seen=False`), they are left out.
-    Users count N_u^-length_damping, as in the topics. All is done in closed form: K^3 operations for K items.
+    Users count N_u^-length_damping, as in the topics. All is done in closed form: K^3 operations for K items, or
+    for sets K D^2 of D users where these are fewer.
 
     regularization : in users, or events. share : of the topics in what is expected; 0 leaves them out of it. kept : the largest
     weights to an item that are kept, by their absolute values. gamma : of the decay; it is not read where histories are sets.
