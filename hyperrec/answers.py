@@ -395,7 +395,11 @@ class Answers:
     @cached_property
     def _weight_products(self) -> Products:
         assert self.item_weights is not None
-        return Products((self.item_weights @ sp.diags_array(self._items.factor)).tocsr())
+        weights = self.item_weights
+        if self.popularity_exponent:
+            scaled = weights.data * self._items.factor[weights.indices]
+            weights = sp.csr_matrix((scaled, weights.indices, weights.indptr), weights.shape)
+        return Products(weights)
 
     def _neighbours(self, modality: str, *, joint: bool = False) -> tuple[Vocabulary, Index]:
         key = modality, joint

@@ -38,7 +38,7 @@ def describe(model: Answers, graph: Hypergraph, edges: Mapping[str, float]) -> t
     active = np.flatnonzero(np.diff(model.seen.indptr if own else model.histories.indptr))
     known = active[np.diff(users.features.indptr)[active] > 0]
     lifts = model._user_lifts(known) if own else model._history_lifts(model.histories.take(known))
-    items = items.learned(met, model._items.probabilities[met], regularization)
+    items = items.learned(met, model._items.probabilities(met), regularization)
     return users.learned(known, lifts - 1, regularization), items.having(scale=_scale(model, items, met))
 
 

@@ -145,7 +145,7 @@ def _sorted(owners: np.ndarray, items: np.ndarray, places: np.ndarray, time: np.
 
 
 def _learned(memory: Memory, places: np.ndarray, share_of: np.ndarray) -> np.ndarray:
-    """The weights of the classes and of p(i), the largest 1, from events that have others beside them or before."""
+    """The weights of the classes and of p(i), from events that have others beside them or before."""
     matches = _matches(places.shape[1], memory.n_lags)
     n_classes = memory.n_lags * len(matches)
     owners, targets = _targets(memory, TABLE // n_classes)

@@ -22,7 +22,7 @@ from hyperrec.hypergraph import Hypergraph
 from hyperrec.memory import memory_of
 from hyperrec.neighbours import Neighbours
 from hyperrec.roles import Roles, check_edges, roles
-from hyperrec.situated import situated_of
+from hyperrec.situated import longer, situated_of
 from hyperrec.storage import PARAMETERS
 from hyperrec.store import StoredHypergraph
 from hyperrec.streaming import assemble_stored, scratch_folder
@@ -56,7 +56,7 @@ class TopicModel(Answers):
         that one event does not say all of a user; an event of twice the usual weight counts as two. No part of the fit, nor of
         embeddings.
     popularity_exponent : scores are multiplied by p(i) to this power: below 0 lists show less popular items, above 0 more popular
-        ones. No part of the fit.
+        ones. No part of the fit; it is read when the first list is asked for.
     drop_below : entries of p(t|v) under it are dropped, slowly at first, and stay zero unless a regularizer gives them counts: with
         thousands of topics the passes then go through the few that a vertex has (in `Mean`), and the saved model is small. 0 drops
         none; .001 to .002 cost no quality there. The threshold is whole in pass 20: passes become faster after it.
@@ -271,8 +271,7 @@ class TopicModel(Answers):
         if self.memory is not None:  # else the events before are not known, and the new ones alone would stand for them
             self.memory = memory_of(graph, edges, self.user_modality, self.item_modality, self.memory)
         if self.situated is not None:
-            between = self.user_modality, self.item_modality
-            self.situated = situated_of(graph, edges, *between, self.situated, keep=keep, gain=gain)
+            self.situated = longer(self.situated, graph, self.user_modality, self.item_modality, keep=keep, gain=gain)
         return self
 
     def _topical(self, graph: Hypergraph | StoredHypergraph) -> dict[str, float] | None:

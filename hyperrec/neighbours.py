@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 LEAST = 0.01  # of the weight of the last item, under which an earlier one is forgotten
 PIECE = 2**25  # numbers, of T for each entry, that are gone through at once
 COLUMNS = 512
+WORKERS = 8  # each holds some tables of COLUMNS x items
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +41,8 @@ class Neighbours:
       the next one: N = 1.
 
     They belong to lists of new items: where users' own events come back (`filter_seen=False`), they are left out.
-    Users count N_u^-length_damping, as in the topics. All is done in closed form: K^3 operations for K items, or
-    for sets K D^2 of D users where these are fewer.
+    Users count N_u^-length_damping, as in the topics. All is done in closed form: K^3 operations for K items; for
+    sets of fewer users, D^3 for D of them and K^2 for each topic and each item of a user.
 
     regularization : in users, or events. share : of the topics in what is expected; 0 leaves them out of it. kept : the largest
     weights to an item that are kept, by their absolute values. gamma : of the decay; it is not read where histories are sets.
@@ -126,7 +127,7 @@ def weights_between(model: Answers) -> sp.csr_matrix:
     topics = (profile * model.state.prior).astype(np.float32)
     with threadpool_limits(1, "blas"):  # sums are cut by the number of threads
         ridge = _OverItems.of(gram, options) if over_users is None else _OverUsers.of(sp.vstack(over_users, format="csr"), options)
-        small = _solved(ridge, topics, following, model._items.probabilities[items], options)
+        small = _solved(ridge, topics, following, model._items.probabilities(items), options)
     size = model.seen.shape[1]
     to_all = sp.csr_matrix((np.ones(n, np.float32), (items, np.arange(n))), (size, n))
     weights = (to_all @ small @ to_all.T).tocsr().astype(np.float32)
@@ -164,7 +165,7 @@ def _solved(
             weights[size < np.partition(size, n - kept, axis=1)[:, n - kept, None]] = 0
         return sp.csr_matrix(weights)
 
-    with ThreadPoolExecutor(get_num_threads()) as pool:
+    with ThreadPoolExecutor(min(get_num_threads(), WORKERS)) as pool:
         found = list(pool.map(solve, np.split(np.arange(n), range(COLUMNS, n, COLUMNS))))
     return sp.vstack(found, format="csr").T
 
@@ -222,9 +223,10 @@ def _inverse(gram: np.ndarray, options: Neighbours) -> np.ndarray:
     """(gram + regularization)^-1 by Cholesky; gram is overwritten."""
     from scipy.linalg import lapack
 
+    lost = options.regularization < np.finfo(np.float32).eps * gram.diagonal().max(initial=0)
     gram[np.diag_indices(len(gram))] += np.float32(options.regularization)
     factor, failed = lapack.spotrf(gram.T, lower=True, overwrite_a=True, clean=False)
-    if failed or not np.isfinite(np.diag(factor)).all():
+    if lost or failed or not np.isfinite(np.diag(factor)).all():
         raise ModelError(f"Neighbours: regularization={options.regularization:g} is too small for this log: take a larger one.")
     inverse, _ = lapack.spotri(factor, lower=True, overwrite_c=True)
     for start in range(0, len(inverse), COLUMNS):  # its upper half too

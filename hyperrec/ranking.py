@@ -43,8 +43,8 @@ class Items(NamedTuple):
         rows = model._rows(model.item_modality)
         counts = model.counts[rows] + UNSEEN_ITEM * model._tau(model.user_modality, model.item_modality)
         popularity = (counts / counts.sum()).astype(np.float32)
-        lifts = model.state.lift[rows]
-        vectors: np.ndarray = np.where(lifts < NOTHING, 0, lifts) * popularity[:, None]
+        vectors: np.ndarray = model.state.lift[rows] * popularity[:, None]
+        vectors[model.state.lift[rows] < NOTHING] = 0
         unmet = np.empty(0, np.int64)
         if model.described is not None:
             unmet, said = unmet_vectors(model, model.described[1])
@@ -63,10 +63,9 @@ class Items(NamedTuple):
         beside[unmet] /= share
         return cls(alone, Index(beside, queries=queries), factor)
 
-    @property
-    def probabilities(self) -> np.ndarray:
-        """p(i|t) (I, T) float32; of items without events, what their attributes say."""
-        return np.asarray(self.alone.vectors / self.factor[:, None])
+    def probabilities(self, rows: np.ndarray) -> np.ndarray:
+        """p(i|t) (n, T) float32 of items (n,); of those without events, what their attributes say."""
+        return np.asarray(self.alone.vectors[rows] / self.factor[rows, None])
 
 
 def _sampled(model: Answers) -> np.ndarray:
@@ -196,20 +195,14 @@ def _situated(model: Answers, asked: Asked) -> Asked:
     """With what the lifts of items multiply scaled, so that p(i|u) times them is a distribution again."""
     if asked.places is None:
         return asked
-    amount, direct = asked.amount.copy(), asked.direct.copy() if asked.direct is not None else None
+    scale = np.ones(len(asked.lifts), np.float32)
     for rows, factor in _by_place(model, asked.places):
-        mass = (factor / model._items.factor) @ model._items.alone.vectors
-        scale = 1 / np.maximum((asked.lifts[rows] * model.state.prior) @ mass, 1e-30)
-        amount[rows] *= scale
-        if direct is not None:
-            direct.data *= np.repeat(_spread(rows, scale, len(amount)), np.diff(direct.indptr))
-    return replace(asked, amount=amount, direct=direct)
-
-
-def _spread(rows: np.ndarray, values: np.ndarray, n: int) -> np.ndarray:
-    whole = np.ones(n, np.float32)
-    whole[rows] = values
-    return whole
+        mass = np.einsum("i,it->t", factor / model._items.factor, model._items.alone.vectors)  # BLAS cuts its sum by threads
+        scale[rows] = 1 / np.maximum((asked.lifts[rows] * model.state.prior) @ mass, 1e-30)
+    direct = asked.direct.copy() if asked.direct is not None else None
+    if direct is not None:
+        direct.data *= np.repeat(scale, np.diff(direct.indptr))
+    return replace(asked, amount=asked.amount * scale, direct=direct)
 
 
 def _by_place(model: Answers, places: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from hyperrec.hypergraph import Hypergraph
 
 STRENGTHS = 2.0 ** np.arange(15)  # of the prior, in users
-MOST = 5e7  # products of a user's items with her contexts that are added up; a modality with more, such as baskets, says nothing
+MOST = 5e6  # products of a user's items with her contexts that are added up; a modality with more, such as baskets, says nothing
 READ = 200_000  # entries that the strength of the prior is learned from
 
 
@@ -28,16 +28,13 @@ class Situated:
 
     with the kappa that is the most likely, for each modality: one that says nothing of single items has lifts of 1.
 
-    modalities: contexts. found, expected: of each, n and E, (C, I) CSR.
+    edge_type: what is counted. modalities: contexts. found, expected: of each, n and E, (C, I) CSR.
     """
 
+    edge_type: str
     modalities: tuple[str, ...]
     found: tuple[sp.csr_matrix, ...]
     expected: tuple[sp.csr_matrix, ...]
-
-    def _of(self, modality: str) -> tuple[sp.csr_matrix, sp.csr_matrix]:
-        at = self.modalities.index(modality)
-        return self.found[at], self.expected[at]
 
     @cached_property
     def lifts(self) -> dict[str, sp.csr_matrix]:
@@ -64,53 +61,66 @@ class Situated:
         return np.stack([np.broadcast_to(given.get(one, np.array([-1])), n) for one in self.lifts], axis=1)
 
 
-def situated_of(
-    graph: Hypergraph, edges: Mapping[str, float], user: str, item: str, known: Situated | None = None,
-    *, keep: float = 1.0, gain: float = 1.0,
-) -> Situated | None:  # fmt: skip
-    """Of the longest edge type that joins users, items and contexts; None where there is none. known : of the edges before."""
+def situated_of(graph: Hypergraph, edges: Mapping[str, float], user: str, item: str) -> Situated | None:
+    """Of the longest edge type that joins users, items and contexts; None where there is none."""
     joining = [name for name in edges if {user, item} < set(graph.edges[name].modalities) and user != item]
     if not joining:
-        return known
-    arrays = graph.to_arrays(max(joining, key=lambda name: len(graph.edges[name].modalities)))
-    columns = list(arrays.modalities)
-    users, items = (arrays.vertices[:, columns.index(one)].astype(np.int64) for one in (user, item))
+        return None
+    name = max(joining, key=lambda name: len(graph.edges[name].modalities))
+    counts = _counts(graph, name, user, item)
+    return Situated(name, tuple(counts), *zip(*counts.values(), strict=True)) if counts else None
+
+
+def longer(known: Situated, graph: Hypergraph, user: str, item: str, *, keep: float, gain: float) -> Situated:
+    """keep * known + gain * what new edges tell, over the vocabularies of their graph."""
+    new = _counts(graph, known.edge_type, user, item) if known.edge_type in graph.edges else {}
     n_items = len(graph.vocabulary(item))
-    modalities: list[str] = []
-    found: list[sp.csr_matrix] = []
-    expected: list[sp.csr_matrix] = []
+
+    def together(modality: str, old: sp.csr_matrix, which: int) -> sp.csr_matrix:
+        whole = keep * old
+        whole.resize(len(graph.vocabulary(modality)), n_items)
+        return (whole + gain * new[modality][which]).tocsr() if modality in new else whole
+
+    both = (known.found, known.expected)
+    counts = (tuple(map(together, known.modalities, one, [which] * len(one))) for which, one in enumerate(both))
+    return Situated(known.edge_type, known.modalities, *counts)
+
+
+def _counts(graph: Hypergraph, edge_type: str, user: str, item: str) -> dict[str, tuple[sp.csr_matrix, sp.csr_matrix]]:
+    """context -> n, E."""
+    arrays = graph.to_arrays(edge_type)
+    columns, n_items = list(arrays.modalities), len(graph.vocabulary(item))
+    users, items = (arrays.vertices[:, columns.index(one)].astype(np.int64) for one in (user, item))
     pairs, of_pair, times = np.unique(users * n_items + items, return_inverse=True, return_counts=True)
     weight = 1 / times[of_pair]
     met = sp.csr_matrix((np.ones(len(pairs)), np.divmod(pairs, n_items)), (len(graph.vocabulary(user)), n_items))
+    counts = {}
     for modality in dict.fromkeys(one for one in columns if one not in (user, item)):
         contexts, n_contexts = arrays.vertices[:, columns.index(modality)], len(graph.vocabulary(modality))
         shares = sp.csr_matrix((weight, (users, contexts)), (met.shape[0], n_contexts))
         if np.diff(shares.indptr) @ np.diff(met.indptr).astype(float) > MOST:
             continue
         shares = sp.diags_array(1 / np.maximum(np.diff(met.indptr), 1)) @ shares
-        both = sp.csr_matrix((weight, (contexts, items)), (n_contexts, n_items)), (shares.T @ met).tocsr()
-        if known is not None and modality in known.modalities:
-            both = tuple(_together(old, keep, new, gain) for old, new in zip(known._of(modality), both, strict=True))
-        for counts, one in zip((found, expected), both, strict=True):
-            one.sort_indices()
-            counts.append(one.astype(np.float32))
-        modalities.append(modality)
-    return Situated(tuple(modalities), tuple(found), tuple(expected)) if modalities else known
-
-
-def _together(old: sp.csr_matrix, keep: float, new: sp.csr_matrix, gain: float) -> sp.csr_matrix:
-    """keep * old + gain * new, where new may have more rows and columns."""
-    longer = old.copy()
-    longer.resize(new.shape)
-    return (keep * longer + gain * new).tocsr()
+        found, expected = sp.csr_matrix((weight, (contexts, items)), (n_contexts, n_items)), (shares.T @ met).tocsr()
+        found.sort_indices()
+        expected.sort_indices()
+        counts[modality] = found.astype(np.float32), expected.astype(np.float32)
+    return counts
 
 
 def ln_lifts(found: sp.csr_matrix, expected: sp.csr_matrix) -> sp.csr_matrix | None:
     """ln of the lifts (C, I) CSR where anything is expected, of n and E; None where the likelihood wants the strongest prior."""
-    rows, columns = expected.nonzero()
+    both = expected.tocoo()
+    rows, columns, e = both.row, both.col, both.data.astype(np.float64)
     if not len(rows):
         return None
-    n, e = (np.asarray(one[rows, columns], np.float64).ravel() for one in (found, expected))
+    n, found = np.zeros(len(rows)), found.copy()
+    found.eliminate_zeros()
+    found.sort_indices()
+    place = np.arange(1, len(rows) + 1)  # of each expected entry; who is found somewhere is expected there
+    at = (sp.csr_matrix((place, (rows, columns)), expected.shape).multiply(found != 0)).tocsr()
+    at.sort_indices()
+    n[at.data - 1] = found.data
     share = np.asarray(expected.sum(axis=1), np.float64).ravel() / expected.sum()
     read = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), READ)).astype(np.int64))
     best = max(range(len(STRENGTHS)), key=lambda one: _likelihood(n[read], e[read], STRENGTHS[one] * share[rows[read]]))

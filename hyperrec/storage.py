@@ -180,7 +180,7 @@ def _write(model: TopicModel, folder: Path) -> None:
         "edge_modalities": model.edge_modalities,
         "tokenizers": {modality: one.as_json() for modality, one in model.tokenizers.items()},
         "memory": model.memory.contexts if model.memory else None,
-        "situated": model.situated.modalities if model.situated else None,
+        "situated": [model.situated.edge_type, *model.situated.modalities] if model.situated else None,
         "described": told,
         "degenerate": model.degenerate,
         "emptied": model.emptied,
@@ -213,21 +213,19 @@ def _state(arrays: dict[str, np.ndarray], n_topics: int) -> State:
     return State(embedding, arrays["prior"], lift, arrays["shares"], arrays.get("phi_counts"))
 
 
-def _situated(model: TopicModel, modalities: list[str] | None, arrays: dict[str, np.ndarray]) -> Situated | None:
-    if not modalities:
+def _situated(model: TopicModel, told: list[str] | None, arrays: dict[str, np.ndarray]) -> Situated | None:
+    """told : the edge type and the modalities."""
+    if not told:
         return None
     n_items = len(model.vocabularies[model.item_modality])
 
     def read(name: str) -> tuple[sp.csr_matrix, ...]:
-        return tuple(
-            sp.csr_matrix(
-                tuple(arrays[f"situated-{number}.{name}.{part}"] for part in ("data", "indices", "indptr")),
-                shape=(len(model.vocabularies[modality]), n_items),
-            )
-            for number, modality in enumerate(modalities)
-        )
+        parts = (tuple(arrays[f"situated-{number}.{name}.{part}"] for part in ("data", "indices", "indptr")) for number in range(n))
+        return tuple(sp.csr_matrix(one, shape=(len(one[2]) - 1, n_items)) for one in parts)
 
-    return Situated(tuple(modalities), *(read(name) for name in SITUATED))
+    edge_type, *modalities = told
+    n = len(modalities)
+    return Situated(edge_type, tuple(modalities), *(read(name) for name in SITUATED))
 
 
 def load(folder: Path) -> TopicModel:
@@ -270,7 +268,6 @@ def load(folder: Path) -> TopicModel:
         model.seen = sp.csr_matrix(tuple(arrays[f"seen.{name}"] for name in ("data", "indices", "indptr")), shape=shape)
         model.memory, weights = None, None
         if "memory.indptr" in arrays:
-            arrays.setdefault("memory.returns", np.empty(0))  # of models saved before there were any: all are 1
             model.memory = Memory(tuple(config["memory"]), *(arrays[f"memory.{name}"] for name in REMEMBERED))
         model.situated = _situated(model, config.get("situated"), arrays)
         model.described = unpacked(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -225,14 +224,3 @@ def test_new_events_alone_make_no_memory() -> None:
     assert model.memory is None
     model.partial_fit(pl.DataFrame({"user": [0, 0], "item": [1, 1]}))
     assert model.memory is None
-
-
-def test_models_saved_before_there_were_returns(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    model = fit(used())
-    assert model.memory is not None
-    monkeypatch.setattr("hyperrec.storage.REMEMBERED", ("indptr", "items", "places", "time", "ago", "weights", "plain"))
-    folder = model.save(tmp_path / "model")
-    monkeypatch.undo()
-    again, model.memory = hr.load(folder), replace(model.memory, returns=np.ones(30))
-    asked: dict[str, Any] = {"users": [4, 7], "k": 5, "given": {"place": 1, "day": 0}, "filter_seen": False}
-    assert again.recommend(**asked).equals(model.recommend(**asked))

@@ -9,9 +9,10 @@ import naive
 import numpy as np
 import polars as pl
 import pytest
+import scipy.sparse as sp
 
 import hyperrec as hr
-from hyperrec.situated import STRENGTHS, ln_lifts, situated_of
+from hyperrec.situated import STRENGTHS, Situated, ln_lifts, situated_of
 
 COUNTRIES = 4
 
@@ -26,7 +27,12 @@ def used(n: int = 1500, seed: int = 0) -> pl.DataFrame:
     return frame.unique(maintain_order=True)
 
 
-def fit(frame: pl.DataFrame, **options: Any) -> hr.TopicModel:
+def counts_of(situated: Situated, modality: str) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+    at = situated.modalities.index(modality)
+    return situated.found[at], situated.expected[at]
+
+
+def fit(frame: Any, **options: Any) -> hr.TopicModel:
     return hr.TopicModel(6, n_passes=5, **options).fit(frame, progress=False)
 
 
@@ -40,7 +46,7 @@ def test_lifts(found: hr.TopicModel) -> None:
     assert situated is not None
     assert situated.modalities == ("when", "country", "day")
     assert list(situated.lifts) == ["when"]  # where users differ, and items of their own do not, and where nothing differs, it is 1
-    n, expected = (one.toarray() for one in situated._of("when"))
+    n, expected = (one.toarray() for one in counts_of(situated, "when"))
     rows = [tuple(found.vocabularies[m].rows([one])[0] for m, one in zip(("user", "item", "when"), event, strict=True))
             for event in frame.select("user", "item", "when").iter_rows()]  # fmt: skip
     counted, wanted = naive.in_contexts(rows, *n.shape)
@@ -58,7 +64,7 @@ def test_lifts(found: hr.TopicModel) -> None:
 
 def test_users_of_one_country_say_nothing_of_its_items(found: hr.TopicModel) -> None:
     assert found.situated is not None
-    n, expected = found.situated._of("country")
+    n, expected = counts_of(found.situated, "country")
     np.testing.assert_allclose(n.toarray(), expected.toarray(), atol=1e-5)
     assert ln_lifts(n[:0], expected[:0]) is None
 
@@ -103,11 +109,11 @@ def test_goes_on(found: hr.TopicModel, tmp_path: Path) -> None:
     asked: dict[str, Any] = {"users": [4, 7], "k": 5, "given": {"when": "evening"}}
     assert again.recommend(**asked).equals(found.recommend(**asked))
     assert found.situated is not None
-    before = found.situated._of("when")[0].sum()
+    before = counts_of(found.situated, "when")[0].sum()
     night = pl.DataFrame({"user": [4, 5, 99], "item": [77, 77, 1], "when": ["night"] * 3, "country": [0, 1, 2], "day": [0] * 3})
     again.partial_fit(night, keep=0.5, gain=2.0)
     assert again.situated is not None
-    assert again.situated._of("when")[0].sum() == pytest.approx(0.5 * before + 2 * 3, rel=1e-5)
+    assert counts_of(again.situated, "when")[0].sum() == pytest.approx(0.5 * before + 2 * 3, rel=1e-5)
     assert again.recommend([99], k=3, given={"when": "night"}).height == 3
 
 
@@ -123,3 +129,24 @@ def test_contexts_of_single_users_are_left_out(monkeypatch: pytest.MonkeyPatch) 
 def test_logs_without_contexts_have_none(films: hr.Hypergraph) -> None:
     assert situated_of(films.select("watched"), {"watched": 1.0}, "user", "item") is None
     assert fit(used().select("user", "item")).situated is None
+
+
+def test_going_on_with_other_edges_forgets_no_context(tmp_path: Path) -> None:
+    bought = used().select("user", "item", "when", "day")
+    viewed = bought.select("user", "item", "when").unique()
+    others = {"viewed": viewed, "season": pl.DataFrame({"when": ["noon"], "mood": ["calm"]})}
+    model = fit({"bought": bought, "viewed": viewed, "season": pl.DataFrame({"when": ["morning"], "mood": ["calm"]})})
+    assert model.situated is not None
+    assert model.situated.edge_type == "bought"
+    before = counts_of(model.situated, "when")
+    for name, frame in others.items():
+        model.partial_fit({name: frame}, keep=0.5)
+        after = counts_of(model.situated, "when")
+        assert model.situated.modalities == ("when", "day")
+        for old, new in zip(before, after, strict=True):
+            assert new.sum() == pytest.approx(0.5 * old.sum(), rel=1e-5)  # views are not purchases
+        before = after
+    assert before[0].shape[0] == 3
+    again = hr.load(model.save(tmp_path / "model"))
+    for when in ("morning", "noon"):
+        assert again.recommend(k=3, given={"when": when}).equals(model.recommend(k=3, given={"when": when}))

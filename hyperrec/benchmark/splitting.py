@@ -152,7 +152,7 @@ def _last_time(graph: Hypergraph, edge_type: str) -> Task:
 
 
 def with_edges(graph: Hypergraph, edge_type: str, kinds: tuple[str, ...]) -> Tasks:
-    """Like `warm`, with the edges of these types beside those of the held-out one."""
+    """A part of each user's items, at random, with the edges of these types beside those of the held-out one."""
     return _split(graph.select(edge_type, *kinds), edge_type)
 
 
