@@ -44,8 +44,10 @@ class Neighbours:
     Users count N_u^-length_damping, as in the topics. All is done in closed form: K^3 operations for K items; for
     sets of fewer users, D^3 for D of them and K^2 for each topic and each item of a user.
 
-    regularization : in users, or events. share : of the topics in what is expected; 0 leaves them out of it. kept : the largest
-    weights to an item that are kept, by their absolute values. gamma : of the decay; it is not read where histories are sets.
+    regularization : in users, or events. exponent : the weights of item j, which n_j users have, are regularized in proportion to
+    n_j^exponent, by `regularization` on the average over events (as Rendle et al. 2022 do with factors). share : of the topics in
+    what is expected; 0 leaves them out of it. kept : the largest weights to an item that are kept, by their absolute values.
+    gamma : of the decay; it is not read where histories are sets.
     max_items : the most frequent items have weights; the others are ranked by their topics.
 
     Raises
@@ -54,6 +56,7 @@ class Neighbours:
     """
 
     regularization: float = 500.0
+    exponent: float = 0.0
     share: float = 0.5
     kept: int = 1000
     gamma: float = 0.15
@@ -64,12 +67,14 @@ class Neighbours:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
                 raise ModelError(f"Neighbours: {name} must be a whole number, 1 or more; got {value!r}.")
-        ranges = {"regularization": (0, np.inf), "share": (0, 1), "gamma": (0, 1)}
-        for name, (low, high) in ranges.items():
+        tiny = np.finfo(float).tiny
+        for name, low, high, limits in (
+            ("regularization", tiny, np.finfo(float).max, "above 0"), ("exponent", -1, 1, "from -1 to 1"),
+            ("share", 0, 1, "from 0 to 1"), ("gamma", tiny, 1, "above 0 to 1"),
+        ):  # fmt: skip
             value = getattr(self, name)
             number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-            if not number or not (low <= value <= high and np.isfinite(value)) or (value == 0 and name != "share"):
-                limits = "above 0" if high == np.inf else f"{'from' if name == 'share' else 'above'} 0 to 1"
+            if not number or not low <= value <= high:
                 raise ModelError(f"Neighbours: {name} must be a number {limits}; got {value!r}.")
 
 
@@ -108,6 +113,7 @@ def weights_between(model: Answers) -> sp.csr_matrix:
     most = np.argsort(-popularity, kind="stable")[: options.max_items]
     items = np.sort(most[popularity[most] > 0])
     n = len(items)
+    scale = _scale(popularity[items], options.exponent)
     profile = np.zeros((n, model.n_topics))
     following: sp.csr_matrix | None = sp.csr_matrix((n, n), dtype=np.float32) if in_order(model.context) else None
     weight_of = _damping(model)
@@ -115,7 +121,7 @@ def weights_between(model: Answers) -> sp.csr_matrix:
     over_users: list[sp.csr_matrix] | None = [] if following is None and n_told < n else None
     gram = np.zeros((n, n) if over_users is None else (0, 0), np.float32)
     for rows, x, lifts, following_here in _pieces(model, items):
-        weight = weight_of[rows]
+        weight, x = weight_of[rows], _plain(x @ sp.diags_array(scale))
         if over_users is None:
             _add_gram(x, weight, gram)
         else:
@@ -127,7 +133,7 @@ def weights_between(model: Answers) -> sp.csr_matrix:
     topics = (profile * model.state.prior).astype(np.float32)
     with threadpool_limits(1, "blas"):  # sums are cut by the number of threads
         ridge = _OverItems.of(gram, options) if over_users is None else _OverUsers.of(sp.vstack(over_users, format="csr"), options)
-        small = _solved(ridge, topics, following, model._items.probabilities(items), options)
+        small = _solved(ridge, topics, following, model._items.probabilities(items), scale, options)
     size = model.seen.shape[1]
     to_all = sp.csr_matrix((np.ones(n, np.float32), (items, np.arange(n))), (size, n))
     weights = (to_all @ small @ to_all.T).tocsr().astype(np.float32)
@@ -142,10 +148,12 @@ def _add_gram(x: sp.csr_matrix, weight: np.ndarray, gram: np.ndarray) -> None:
 
 
 def _solved(
-    ridge: _OverItems | _OverUsers, profile: np.ndarray, following: sp.csr_matrix | None, vectors: np.ndarray, options: Neighbours
-) -> sp.csr_matrix:
-    """P (what followed - share * what the topics expected) of items (n, n), P = (X' X + regularization)^-1; of what is expected of
-    an item the largest weights are kept. profile (n, T): X' lifts; vectors (n, T)."""
+    ridge: _OverItems | _OverUsers, profile: np.ndarray, following: sp.csr_matrix | None, vectors: np.ndarray, scale: np.ndarray,
+    options: Neighbours,
+) -> sp.csr_matrix:  # fmt: skip
+    """S P (what followed - share * what the topics expected) of items (n, n), P = (X' X + regularization)^-1 of an X whose columns
+    were multiplied by the scale S (n,); of what is expected of an item the largest weights are kept. profile (n, T): X' lifts;
+    vectors (n, T)."""
     n, regularization = len(vectors), np.float32(options.regularization)
     kept = min(options.kept, n)
     topics = options.share * ridge.times(profile)
@@ -157,9 +165,10 @@ def _solved(
             weights += ridge.times(by_target[:, at].toarray()).T
         else:  # P X' X = 1 - r P, then the multipliers that bring the diagonal to 0
             inverse, own = ridge.rows(at), (np.arange(len(at)), at)
-            weights -= regularization * inverse
-            weights -= inverse * ((weights[own] + 1) / inverse[own])[:, None]
+            weights -= (regularization / scale[at])[:, None] * inverse
+            weights -= inverse * ((weights[own] + 1 / scale[at]) / inverse[own])[:, None]
             weights[own] = 0
+        weights *= scale
         if kept < n:
             size = np.abs(weights)
             weights[size < np.partition(size, n - kept, axis=1)[:, n - kept, None]] = 0
@@ -234,6 +243,12 @@ def _inverse(gram: np.ndarray, options: Neighbours) -> np.ndarray:
         inverse[at, after] = inverse[after, at].T
         inverse[at, at] = np.tril(inverse[at, at]) + np.tril(inverse[at, at], -1).T
     return np.asarray(inverse.T)  # by rows
+
+
+def _scale(n_users: np.ndarray, exponent: float) -> np.ndarray:
+    """(n,) float32: what columns are multiplied by, so that one regularization for all stands for one of each."""
+    grown = n_users.astype(float) ** exponent
+    return np.asarray(np.sqrt(np.average(grown, weights=n_users) / grown), np.float32)
 
 
 def _damping(model: Answers) -> np.ndarray:

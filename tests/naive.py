@@ -571,17 +571,17 @@ def diversify(scores: np.ndarray, vectors: np.ndarray, k: int, share: float, str
 
 
 def weights_between_sets(
-    x: np.ndarray, expected: np.ndarray, weight: np.ndarray, regularization: float, share: float
+    x: np.ndarray, expected: np.ndarray, weight: np.ndarray, regularization: np.ndarray, share: float
 ) -> np.ndarray:
-    """W (I, I) with a diagonal of 0 that minimizes sum_u w_u |x_u - share * expected_u - x_u W|^2 + regularization |W|^2, column by
-    column, its own item left out of what a column is made of. x, expected (U, I); weight (U,)."""
+    """W (I, I) with a diagonal of 0 that minimizes sum_u w_u |x_u - share * expected_u - x_u W|^2 + sum_j regularization_j W_j^2,
+    column by column, its own item left out of what a column is made of. x, expected (U, I); weight (U,); regularization (I,)."""
     n = x.shape[1]
     found = np.zeros((n, n))
     for i in range(n):
         others = [j for j in range(n) if j != i]
         a = x[:, others]
         b = x[:, i] - share * expected[:, i]
-        found[others, i] = np.linalg.solve(a.T @ (weight[:, None] * a) + regularization * np.eye(n - 1), a.T @ (weight * b))
+        found[others, i] = np.linalg.solve(a.T @ (weight[:, None] * a) + np.diag(regularization[others]), a.T @ (weight * b))
     return found
 
 
@@ -589,7 +589,7 @@ def weights_in_order(
     histories: list[list[int]],
     contexts: list[list[np.ndarray]],
     damping: float,
-    regularization: float,
+    regularization: np.ndarray,
     share: float,
     gamma: float,
     n: int,
@@ -608,7 +608,7 @@ def weights_in_order(
     lengths = np.array([len(set(history)) for history in histories])
     w = np.array(weight) / np.average(lengths**-damping, weights=lengths)
     x = np.array(rows)
-    return np.linalg.solve(x.T @ (w[:, None] * x) + regularization * np.eye(n), x.T @ (w[:, None] * np.array(targets)))
+    return np.linalg.solve(x.T @ (w[:, None] * x) + np.diag(regularization), x.T @ (w[:, None] * np.array(targets)))
 
 
 def own_events(

@@ -38,34 +38,43 @@ def by_topics(model: hr.TopicModel, lifts: np.ndarray) -> np.ndarray:
     return np.asarray((lifts.astype(float) * model.state.prior) @ model._items.alone.vectors.T.astype(float))
 
 
+def ridge_of(model: hr.TopicModel, regularization: float, exponent: float) -> np.ndarray:
+    n_users = np.bincount(model.seen.indices, minlength=model.sizes["item"]).astype(float)
+    mean = np.average(n_users**exponent, weights=n_users)
+    return np.asarray(regularization * n_users**exponent / mean)
+
+
 @pytest.mark.parametrize("context", [hr.Mean(), hr.FoldIn(), None], ids=str)
 @pytest.mark.parametrize("share", [0.0, 0.5])
 @pytest.mark.parametrize("size", [(60, 20), (20, 60)], ids=["over items", "over users"])
-def test_sets_are_ridge_regression_on_what_topics_leave(context: Any, share: float, size: tuple[int, int]) -> None:
-    options = hr.Neighbours(regularization=20, share=share)
+@pytest.mark.parametrize("exponent", [0.0, 0.6, -0.3])
+def test_sets_are_ridge_regression_on_what_topics_leave(
+    context: Any, share: float, size: tuple[int, int], exponent: float
+) -> None:
+    options = hr.Neighbours(regularization=20, exponent=exponent, share=share)
     model = hr.TopicModel(3, context=context, n_passes=8, length_damping=0.4, neighbours=options).fit(watched(*size))
     x = model.seen.toarray().astype(float)
     x[x > 0] = 1
     lengths = x.sum(axis=1)
     expected = lengths[:, None] * by_topics(model, model._user_lifts(np.arange(len(x))))
     weight = lengths**-0.4
-    found = naive.weights_between_sets(x, expected, weight / weight.mean(), 20, share)
+    found = naive.weights_between_sets(x, expected, weight / weight.mean(), ridge_of(model, 20, exponent), share)
     assert model.item_weights is not None
     np.testing.assert_allclose(model.item_weights.toarray(), found, rtol=1e-3, atol=1e-5)
     assert (model.item_weights.diagonal() == 0).all()
     assert (found < -0.01).any()  # an item can speak against another
 
 
-@pytest.mark.parametrize("gamma", [0.15, 0.6, 1.0])
-def test_orders_are_ridge_regression_on_the_next_item(gamma: float) -> None:
-    options = hr.Neighbours(regularization=20, share=0.5, gamma=gamma)
+@pytest.mark.parametrize(("gamma", "exponent"), [(0.15, 0.0), (0.6, 0.5), (1.0, -0.5)])
+def test_orders_are_ridge_regression_on_the_next_item(gamma: float, exponent: float) -> None:
+    options = hr.Neighbours(regularization=20, exponent=exponent, share=0.5, gamma=gamma)
     model = hr.TopicModel(3, context=hr.Recency(0.4), n_passes=8, neighbours=options).fit(watched())
     plan, n_items = model._reading.plan(), model.sizes["item"]
     contexts = []
     for user in range(len(model.histories.indptr) - 1):
         lifts, _ = reading.contexts_of(model.histories.take(np.array([user])), plan, model.state)
         contexts.append(list(by_topics(model, lifts)))
-    found = naive.weights_in_order(items_of(model), contexts, 0.25, 20, 0.5, gamma, n_items)
+    found = naive.weights_in_order(items_of(model), contexts, 0.25, ridge_of(model, 20, exponent), 0.5, gamma, n_items)
     assert model.item_weights is not None
     np.testing.assert_allclose(model.item_weights.toarray(), found, rtol=1e-3, atol=1e-5)
 
@@ -214,6 +223,7 @@ def test_pieces_of_histories_make_the_same_weights(monkeypatch: pytest.MonkeyPat
     [
         ({"regularization": 0}, "Neighbours: regularization must be a number above 0; got 0."),
         ({"regularization": float("nan")}, "Neighbours: regularization must be a number above 0; got nan."),
+        ({"exponent": -1.5}, "Neighbours: exponent must be a number from -1 to 1; got -1.5."),
         ({"share": 1.5}, "Neighbours: share must be a number from 0 to 1; got 1.5."),
         ({"gamma": 0}, "Neighbours: gamma must be a number above 0 to 1; got 0."),
         ({"gamma": "much"}, "Neighbours: gamma must be a number above 0 to 1; got 'much'."),

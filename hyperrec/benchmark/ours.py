@@ -101,9 +101,10 @@ def draw_warm(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     return {
         **_draw_topics(rng, task, [100, 200, 400], (20, 80)),
         "regularization": _draw_power(rng, 1.8, 3.2),
+        "exponent": _draw_within(rng, -0.3, 0.5),
         "share": _draw_within(rng, 0.1, 0.6),
-        "kept": int(rng.choice([100, 1000, 10_000])),
-        "popularity_exponent": _draw_within(rng, -0.2, 0.05),
+        "kept": int(rng.choice([100, 1000, 3000])),
+        "popularity_exponent": _draw_within(rng, -0.25, 0.05),
     }
 
 
@@ -202,7 +203,7 @@ def fit_with(task: Task, options: Options, *, kinds: tuple[str, ...]) -> InConte
 
 def _fitted(task: Task, edges: dict[str, float], options: Options, attributes: Attributes | None = None) -> TopicModel:
     rest = dict(options)
-    drawn = {name: rest.pop(name) for name in ("regularization", "share", "kept", "gamma") if name in rest}
+    drawn = {name: rest.pop(name) for name in ("regularization", "exponent", "share", "kept", "gamma") if name in rest}
     neighbours = Neighbours(**drawn)
     model = TopicModel(container=task.user, edges=edges, neighbours=neighbours, attributes=attributes, **rest)
     model.fit(task.train, progress=False)
