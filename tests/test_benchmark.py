@@ -191,3 +191,27 @@ def test_a_floor_of_quality_on_movielens(data: Callable[[str], Path]) -> None:
     popular = hr.evaluate(Popularity().fit(pair_matrix(train, "rated")), train, test, 10)
     assert topics["ndcg@10"] > 0.4516
     assert topics.compare(popular)["ci_low"] > 0.1
+
+
+def test_later_trials_are_near_the_best_so_far(films: hr.Hypergraph, capsys: pytest.CaptureFixture[str]) -> None:
+    tried: list[dict[str, float]] = []
+
+    def draw(rng: np.random.Generator, task: Task) -> dict[str, float]:
+        return {name: float(rng.random()) for name in ("alpha", "regularization", "a", "b")}
+
+    def fit(task: Task, options: Any) -> Any:
+        tried.append(dict(options))
+        return search.ByRows(Popularity().fit(task.pairs))
+
+    task, *_ = warm(films, "watched")
+    search.best(Candidate("drawn", fit, draw), [task], "ndcg@10", 40, seed=0)
+    first, later = tried[0], tried[20:]  # all are as good, and the first stays the best
+    drawn = [draw(rng, task) for rng in [np.random.default_rng(0)] for _ in range(40)]
+    assert tried[:20] == drawn[:20]
+    for options, fresh in zip(later, drawn[20:], strict=True):
+        assert all(value in (first[name], fresh[name]) for name, value in options.items())
+        assert (options["alpha"] == first["alpha"]) == (options["regularization"] == first["regularization"])
+        assert options != first
+    kept = np.mean([value == first[name] for options in later for name, value in options.items()])
+    assert 0.2 < kept < 0.7
+    capsys.readouterr()

@@ -27,7 +27,7 @@ def benchmark(
     seed: int = 42,
     only: tuple[str, ...] = (),
 ) -> list[Measured]:
-    """Tune every model on the same validation splits, the same number of random trials for each, then measure the best on the test.
+    """Tune every model on the same validation splits, the same number of trials for each, then measure the best on the test.
 
     The edges of one type are split at random per user, items with fewer than min_item_edges edges left out before; a part of
     train, half the fraction and drawn alike, is a validation split, twice: what is good for much less data is not good for train.

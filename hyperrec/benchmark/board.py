@@ -77,8 +77,9 @@ def block(situation: Situation, results: Sequence[Measured], test: Task, trials:
     n_users, n_lists = len(np.unique(test.users)), len(test.users)
     lists = f", {n_lists:,} lists" if n_lists > n_users else ""
     note = (
-        f"{situation.data}: {situation.protocol}. {n_users:,} users{lists}; {trials} random trials for each model that has "
-        f"options, for {short(situation.metrics[0])}, seed {seed}; 95 % intervals by bootstrap over users, differences paired."
+        f"{situation.data}: {situation.protocol}. {n_users:,} users{lists}; {trials} trials for each model that has options, half "
+        f"of them random and the others near the best, for {short(situation.metrics[0])}, seed {seed}; 95 % intervals by bootstrap "
+        "over users, differences paired."
     )
     if absent:
         note += f" Left out: {'; '.join(f'{name}: {reason}' for name, reason in absent.items())}."

@@ -1,4 +1,4 @@
-"""Random search on validation, the same number of trials for every model; the best of each measured in a process of its own."""
+"""Search on validation, the same number of trials for every model; the best of each measured in a process of its own."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from hyperrec.evaluation import BATCH, Evaluation, Recommender
 from hyperrec.peers import rank
 
 Options = Mapping[str, Any]
+HELD = 2 / 3  # of the options of the best trial so far, in each of the second half
+TOGETHER = {"regularization": "alpha"}  # option -> one that it is drawn with, where both are there
 SHORT = {"ndcg": "NDCG", "hit_rate": "HR", "recall": "Recall"}
 SMALL = {"n_topics": 8, "factors": 8, "no_components": 8, "n_passes": 4, "epochs": 1}  # options of a fit that only warms up
 
@@ -119,13 +121,17 @@ def run(
 
 
 def best(candidate: Candidate, tasks: Sequence[Task], metric: str, trials: int, seed: int) -> tuple[dict[str, Any], float]:
-    """Random search: the options with the highest metric, its mean over the tasks, and that; nothing is fitted where there is
-    nothing to tune."""
-    rng = np.random.default_rng(seed)
-    draws = [candidate.draw(rng, tasks[0]) for _ in range(trials)]
-    chosen, best_value = draws[0], -1.0
+    """The options with the highest metric, its mean over the tasks, and that; nothing is fitted where there is nothing to tune.
+
+    Half of the trials are drawn at random, the others near the best so far: with some of its options.
+    """
+    rng, held = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    chosen, best_value = candidate.draw(np.random.default_rng(seed), tasks[0]), -1.0
     k = int(metric.partition("@")[2])
-    for number, options in enumerate(draws if draws[0] else []):
+    for number in range(trials if chosen else 0):
+        options = candidate.draw(rng, tasks[0])
+        if 2 * number >= trials:
+            options = near(chosen, options, held)
         start = time.perf_counter()
         value = float(np.mean([task.value(candidate.fit(task, options).rank(task, k), metric) for task in tasks]))
         seconds = time.perf_counter() - start
@@ -136,6 +142,14 @@ def best(candidate: Candidate, tasks: Sequence[Task], metric: str, trials: int, 
         if value > best_value:
             chosen, best_value = options, value
     return chosen, best_value
+
+
+def near(best: Options, drawn: Options, rng: np.random.Generator) -> dict[str, Any]:
+    """The drawn options, most of them as the best had them, and one at least as drawn."""
+    groups = {name: other if (other := TOGETHER.get(name, name)) in drawn else name for name in drawn}
+    names = sorted({*groups.values()})
+    kept = {name for name in names if rng.random() < HELD} - {names[int(rng.integers(len(names)))]}
+    return {name: best.get(name, value) if groups[name] in kept else value for name, value in drawn.items()}
 
 
 def apart(*measuring: Any) -> Measured:
