@@ -111,10 +111,14 @@ def what_is_known(model: Answers, features: sp.csr_matrix | None) -> np.ndarray:
 
 
 def share_of_prior(model: Answers, history: History) -> np.ndarray:
-    """prior / (n + prior) (D,) float32: what is not left to histories of n events, an event of twice the usual weight being two."""
+    """(prior / (n + prior))^2 (D,) float32: what is not left to histories of n events.
+
+    An event of twice the usual weight is two. The square leaves little of the prior where histories are long.
+    """
     amount = np.bincount(history.owners, history.weight, len(history.indptr) - 1)
     n_events = amount / max(model._usual_weight, 1e-30)
-    return np.asarray(model.history_prior / np.maximum(n_events + model.history_prior, 1e-30), dtype=np.float32)
+    share = model.history_prior / np.maximum(n_events + model.history_prior, 1e-30)
+    return np.asarray(share**2, dtype=np.float32)
 
 
 def steadied(model: Answers, history: History, features: sp.csr_matrix | None) -> np.ndarray:

@@ -52,9 +52,9 @@ class TopicModel(Answers):
     length_damping : the edges of a container with total weight n count n^-length_damping, so that long histories do not rule.
     context_exponent : power of the lifts of modalities that only accompany (container, item) edges, such as hour or store; at 1
         contexts that tell much the same (weekday, weekend) are counted as if each told something new.
-    history_prior : in events; lists read a history of n events as (n p(t|history) + history_prior p(t)) / (n + history_prior), so
-        that one event does not say all of a user; an event of twice the usual weight counts as two. No part of the fit, nor of
-        embeddings.
+    history_prior : in events; lists read a history of n events as (1 - s) p(t|history) + s p(t), s = (history_prior / (n +
+        history_prior))^2, so that one event does not say all of a user; an event of twice the usual weight counts as two. No part
+        of the fit, nor of embeddings.
     popularity_exponent : scores are multiplied by p(i) to this power: below 0 lists show less popular items, above 0 more popular
         ones. No part of the fit; it is read when the first list is asked for.
     drop_below : entries of p(t|v) under it are dropped, slowly at first, and stay zero unless a regularizer gives them counts: with

@@ -655,6 +655,12 @@ def tf_idf(counts: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return features
 
 
+def steadied(own: np.ndarray, known: np.ndarray, n: float, prior: float) -> np.ndarray:
+    """What n events say, drawn to what is known without them."""
+    of_prior = prior / (n + prior) if prior else 0.0
+    return own * (1 - of_prior**2) + known * of_prior**2
+
+
 def unit(rows: np.ndarray, length: float = 1.0) -> np.ndarray:
     """Rows divided by their norms to the power length; a row of zeros stays."""
     norm = np.sqrt((rows**2).sum(axis=1, keepdims=True))

@@ -143,7 +143,7 @@ def test_users_are_drawn_to_what_is_known_of_them(graph: hr.Hypergraph) -> None:
     known = np.maximum(1 + naive.unit(users.features[row].toarray()) @ users.vectors, 0)
     history = model.histories.take(row)
     mean = np.average(model.state.lift[history.vertices], axis=0, weights=history.weight)
-    np.testing.assert_allclose(model._user_lifts(row), (n * mean + 3 * known) / (n + 3), rtol=1e-4)
+    np.testing.assert_allclose(model._user_lifts(row), naive.steadied(mean, known, n, 3), rtol=1e-4)
 
 
 def test_few_events_do_not_outweigh_the_topics(graph: hr.Hypergraph) -> None:
@@ -153,7 +153,7 @@ def test_few_events_do_not_outweigh_the_topics(graph: hr.Hypergraph) -> None:
     assert model.item_weights is not None
     usual = model.seen.nnz / (np.diff(model.seen.indptr) > 0).sum()
     row = model.vocabularies["item"].rows(["i0"])[0]
-    lifts = (model.state.lift[model.offsets["item"] + row] + 20 * np.ones(4)) / 21
+    lifts = naive.steadied(model.state.lift[model.offsets["item"] + row], np.ones(4), 1, 20)
     topics = model._items.beside.vectors @ (lifts * model.state.prior)
     scores = model.neighbours.share * usual * topics + model.item_weights[[row]].toarray()[0]
     np.testing.assert_allclose(found["score"], scores[model.vocabularies["item"].rows(found["item"])], rtol=1e-3, atol=1e-6)

@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
+import naive
 import numpy as np
 import polars as pl
 import pytest
@@ -57,7 +58,7 @@ def scores_by_hand(model: hr.TopicModel, user: str, context: tuple[str, str] | N
         history = model.histories.take(np.array([row]))
         n = history.weight.sum() / model.histories.weight.mean()
         of_user = sum(a * lift[v] for a, v in zip(history.weight, history.vertices, strict=True)) / history.weight.sum()
-        of_user = (n * of_user + model.history_prior) / (n + model.history_prior)
+        of_user = naive.steadied(of_user, np.ones(len(of_user)), n, model.history_prior)
     else:
         of_user = lift[model.offsets["user"] + row]
     if context:
@@ -290,7 +291,7 @@ def test_few_events_are_read_beside_a_prior(films: hr.Hypergraph, prior: float) 
     found = model.recommend(histories=frame, k=60, filter_seen=False)
     lift = model.state.lift[model.offsets["item"] + model.vocabularies["item"].rows(["film-0", "film-1"])].astype(float)
     n = 3 / model.histories.weight.mean()
-    mixed = (n * (2 * lift[0] + lift[1]) / 3 + prior) / (n + prior)
+    mixed = naive.steadied((2 * lift[0] + lift[1]) / 3, np.ones(3), n, prior)
     expected = model._items.alone.vectors.astype(float) @ (mixed * model.state.prior)
     np.testing.assert_allclose(found["score"], expected[model.vocabularies["item"].rows(found["item"])], rtol=1e-4)
     popular = model._items.alone.vectors @ model.state.prior
@@ -463,7 +464,7 @@ def test_explanation_frames(films: hr.Hypergraph, any_model: hr.TopicModel) -> N
     share = any_model.embedding("user")[row]
     if any_model.expressed:  # lists read it beside the prior
         n = any_model.histories.take(np.array([row])).weight.sum() / any_model.histories.weight.mean()
-        share = (n * share + 20 * any_model.state.prior) / (n + 20)
+        share = naive.steadied(share, any_model.state.prior, n, 20)
     np.testing.assert_allclose(why.topics.drop_nulls("topic").sort("topic")["share"], share, rtol=1e-4, atol=1e-6)
 
 
