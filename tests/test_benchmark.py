@@ -197,7 +197,8 @@ def test_later_trials_are_near_the_best_so_far(films: hr.Hypergraph, capsys: pyt
     tried: list[dict[str, float]] = []
 
     def draw(rng: np.random.Generator, task: Task) -> dict[str, float]:
-        return {name: float(rng.random()) for name in ("alpha", "regularization", "a", "b")}
+        drawn = {name: float(rng.random()) - (name == "a") for name in ("alpha", "regularization", "a", "b")}
+        return {**drawn, "n": int(rng.integers(9))}
 
     def fit(task: Task, options: Any) -> Any:
         tried.append(dict(options))
@@ -209,7 +210,9 @@ def test_later_trials_are_near_the_best_so_far(films: hr.Hypergraph, capsys: pyt
     drawn = [draw(rng, task) for rng in [np.random.default_rng(0)] for _ in range(40)]
     assert tried[:20] == drawn[:20]
     for options, fresh in zip(later, drawn[20:], strict=True):
-        assert all(value in (first[name], fresh[name]) for name, value in options.items())
+        for name, value in options.items():
+            middle = (first[name] + fresh[name]) / 2 if name == "a" else (first[name] * fresh[name]) ** 0.5
+            assert value == first[name] or value == (fresh[name] if name == "n" else pytest.approx(middle, rel=6e-3))
         assert (options["alpha"] == first["alpha"]) == (options["regularization"] == first["regularization"])
         assert options != first
     kept = np.mean([value == first[name] for options in later for name, value in options.items()])

@@ -99,9 +99,9 @@ def _draw_neighbours(rng: np.random.Generator) -> dict[str, Any]:
 
 def draw_warm(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     return {
-        **_draw_topics(rng, task, [100, 200, 400], (20, 80)),
+        **_draw_topics(rng, task, [200, 400], (20, 80)),
         "regularization": _draw_power(rng, 1.8, 3.2),
-        "exponent": _draw_within(rng, -0.3, 0.5),
+        "exponent": _draw_within(rng, -0.2, 0.4),
         "share": _draw_within(rng, 0.1, 0.6),
         "kept": int(rng.choice([100, 1000, 3000])),
         "popularity_exponent": _draw_within(rng, -0.25, 0.05),

@@ -123,7 +123,7 @@ def run(
 def best(candidate: Candidate, tasks: Sequence[Task], metric: str, trials: int, seed: int) -> tuple[dict[str, Any], float]:
     """The options with the highest metric, its mean over the tasks, and that; nothing is fitted where there is nothing to tune.
 
-    Half of the trials are drawn at random, the others near the best so far: with some of its options.
+    Half of the trials are drawn at random, the others near the best so far.
     """
     rng, held = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     chosen, best_value = candidate.draw(np.random.default_rng(seed), tasks[0]), -1.0
@@ -145,11 +145,20 @@ def best(candidate: Candidate, tasks: Sequence[Task], metric: str, trials: int, 
 
 
 def near(best: Options, drawn: Options, rng: np.random.Generator) -> dict[str, Any]:
-    """The drawn options, most of them as the best had them, and one at least as drawn."""
+    """The options of the best, but for some, one at least: those are as drawn, and numbers halfway to it."""
     groups = {name: other if (other := TOGETHER.get(name, name)) in drawn else name for name in drawn}
     names = sorted({*groups.values()})
     kept = {name for name in names if rng.random() < HELD} - {names[int(rng.integers(len(names)))]}
-    return {name: best.get(name, value) if groups[name] in kept else value for name, value in drawn.items()}
+    moved = {name: _halfway(best.get(name), value) for name, value in drawn.items()}
+    return {name: best.get(name, value) if groups[name] in kept else moved[name] for name, value in drawn.items()}
+
+
+def _halfway(best: Any, drawn: Any) -> Any:
+    """Between two floats, on a log scale where both are above 0; other options have no middle and are as drawn."""
+    if not (isinstance(best, float) and isinstance(drawn, float)):
+        return drawn
+    middle = (best * drawn) ** 0.5 if min(best, drawn) > 0 else (best + drawn) / 2
+    return float(f"{middle:.3g}")
 
 
 def apart(*measuring: Any) -> Measured:
