@@ -17,6 +17,7 @@ from worlds import HOUSEHOLD, world
 import hyperrec as hr
 from hyperrec.benchmark import SITUATIONS, Candidate, Situation, Task, board, candidates, frequent, put, scoreboard, search, table
 from hyperrec.benchmark.candidates import POPULARITY
+from hyperrec.benchmark.splitting import later
 from hyperrec.cli import main
 from hyperrec.errors import DataError, ModelError
 from hyperrec.evaluation import pair_matrix
@@ -105,11 +106,27 @@ def test_what_is_held_out_is_in_no_training_part(situation: Situation) -> None:
 def test_later_is_after_all_of_train() -> None:
     graph = world("movielens-1m")
     situation = next(one for one in SITUATIONS if one.name == "later-movielens-1m")
-    for task in situation.split(graph):
+    log, users = graph.table("rated"), graph.vocabulary("user").ids.to_list()
+    *validation, test = situation.split(graph)
+    assert len(validation) == 4
+    for task in (*validation, test):
         cut = task.train.table("rated")["time"].max()
-        users = graph.vocabulary("user").ids
-        held = graph.table("rated").filter(pl.col("time") > cut)
-        assert set(task.users) <= {users.index_of(user) for user in held["user"]}
+        away = {}
+        for (user,), events in log.filter(pl.col("time") <= test.train.table("rated")["time"].max()).group_by("user"):
+            before, after = (events.filter(one)["time"] for one in (pl.col("time") <= cut, pl.col("time") > cut))
+            if len(before) and len(after):
+                away[users.index(user)] = after.min() - before.max()
+        if task is test:
+            assert set(task.users) <= {users.index(user) for user in log.filter(pl.col("time") > cut)["user"]}
+        else:
+            assert len(task.users) > 0
+            assert set(task.users) <= {user for user, gap in away.items() if gap >= 7 * 86_400}
+
+
+def test_nobody_comes_back() -> None:
+    rows = world("movielens-1m").table("rated").with_columns(pl.col("time") // 100)
+    with pytest.raises(DataError, match="no user comes back to 'rated' after a week: nothing can be measured"):
+        later(hr.Hypergraph.from_frames(rated=rows), "rated")
 
 
 def test_next_holds_the_last_item_of_each_user() -> None:

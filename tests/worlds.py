@@ -9,7 +9,8 @@ import polars as pl
 
 import hyperrec as hr
 
-USERS, ITEMS, DAY = 60, 45, 86_400
+USERS, ITEMS = 60, 45
+DAY = 8 * 86_400  # that long is each: whoever comes back was away for a week
 
 
 def _events(rng: np.random.Generator, *, repeat: bool, users: int = USERS, items: int = ITEMS, length: int = 16) -> pl.DataFrame:

@@ -114,8 +114,8 @@ def draw_later(rng: np.random.Generator, task: Task) -> dict[str, Any]:
         **_draw_topics(rng, task, [20, 50, 200], (20, 60)),
         "regularization": _draw_power(rng, 3, 5.3),
         "share": _draw_within(rng, 0, 0.6),
-        "history_prior": _draw_power(rng, 1, 3.3),
-        "popularity_exponent": _draw_within(rng, -0.1, 0.6),
+        "history_prior": _draw_power(rng, 1.3, 3.3),
+        "popularity_exponent": _draw_within(rng, -0.1, 0.5),
     }
 
 

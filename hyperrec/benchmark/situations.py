@@ -65,8 +65,8 @@ SITUATIONS = (
     ),
     Situation(
         "later-movielens-1m", "movielens-1m",
-        f"the last 20 % of all ratings in time, of users who rated before; {_SEEN}; validation: the mean over the last 10 and "
-        "20 % of the training part",
+        f"the last 20 % of all ratings in time, of users who rated before; {_SEEN}; validation: the mean over the last 10, 20, "
+        "30 and 50 % of the training part, of users who come back after a week or more",
         partial(later, edge_type="rated"), _LATER,
     ),
     *(
