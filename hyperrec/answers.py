@@ -13,7 +13,7 @@ import polars as pl
 import scipy.sparse as sp
 
 from hyperrec.attributes import Attributes, Described
-from hyperrec.cold import folded_in, place_unmet, steadied, with_items, with_likeness
+from hyperrec.cold import folded_in, place_unmet, steadied, weights_of, with_items
 from hyperrec.errors import DataError, ModelError, did_you_mean, listed
 from hyperrec.explain import Explanation, explain, normalized, position_vectors
 from hyperrec.histories import listed_ids, one_after_other, read_histories
@@ -21,7 +21,7 @@ from hyperrec.index import Index
 from hyperrec.logs import as_frame
 from hyperrec.memory import Memory
 from hyperrec.nearest import index_of, nearest
-from hyperrec.neighbours import Neighbours, weights_between
+from hyperrec.neighbours import Neighbours
 from hyperrec.products import Products
 from hyperrec.ranking import Asked, Items, Users, allowed_rows, asked_for, best, context_rows, known_users, new_users
 from hyperrec.situated import Situated
@@ -90,12 +90,12 @@ class Answers:
 
     @property
     def item_weights(self) -> sp.csr_matrix | None:
-        """Weights between items (I, I) CSR float32, of `neighbours`, and of `attributes` to items without events; None where there
+        """Weights between items (I, I) CSR float32, of `neighbours` and of `attributes` (see `likeness` there); None where there
         are none. Row j: what having item j adds to the score of each item. They are fitted when a list, or `save`, first asks for
         them: who reads topics alone does not wait. Servers may ask from several threads: one of them fits, the others wait."""
         with FITTING:
             if self._item_weights is None:
-                self._item_weights = with_likeness(self._fitted(), weights_between(self) if self.neighbours else None)
+                self._item_weights = weights_of(self._fitted())
         return self._item_weights
 
     # --------------------------------------------------------------------------------------------- embeddings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,26 +17,31 @@ if TYPE_CHECKING:
     from hyperrec.hypergraph import Hypergraph
 
 LENGTH = 0.7  # power of the norm that features are divided by: of whom more is known, more is expected
-KEPT = 1000  # the largest weights to an item that are kept
+KEPT = 1000  # the largest weights to an item without events that are kept
+NEAREST = 50  # to one with events
 ITERATIONS = 25
 COLUMNS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attributes:
-    """What is known of users and items places those without events, and steadies users who have few.
+    """What is known of users and items places those without events, steadies users who have few, and tells which items are alike.
 
     Edges of two vertices, a user or an item and an attribute (word, tag, genre; age, income), are not fitted as topics are: they
-    are features, tf-idf (1 + ln count) ln(V / V_attribute) times the weight of their type, normalized. Ridge regression gives each
-    attribute a vector of T numbers, what it says for each topic:
+    are features, tf-idf (1 + ln count) ln(V / V_attribute) times the weight of their type, normalized. So are edges of a user, an
+    item and an attribute (tags that users give), which describe the item, and edges of two items or of two users (citations,
+    friends), by which each is described by itself and the other. Ridge regression gives each attribute a vector of T numbers,
+    what it says for each topic:
 
     - an item without events has p(i|t) as the sum of the vectors of its attributes, and to its score comes
       likeness * sum_j (K_ij - mean_j K_ij)+ over the items j of the history, K the cosine of their features;
+    - to the score of an item with events comes, in lists of new items, warm_likeness * sum_j K_ij over those items j of the history
+      that are among the NEAREST to it;
     - a user has p(t|attributes) instead of p(t) in the `history_prior` of `TopicModel`, where something is known of her. Known
       users keep vectors that are their own (context=None).
 
     edges : edge type -> weight; by default all types between users or items and a third modality that `TopicModel(edges=)` does not
-    name. regularization : of the regression, in users or items.
+    name; other types have to be named. regularization : of the regression, in users or items. likeness, warm_likeness : see above.
 
     Raises
     ------
@@ -46,9 +51,10 @@ class Attributes:
     edges: Mapping[str, float] | None = None
     regularization: float = 3.0
     likeness: float = 0.03
+    warm_likeness: float = 0.01
 
     def __post_init__(self) -> None:
-        for name in ("regularization", "likeness"):
+        for name in ("regularization", "likeness", "warm_likeness"):
             value = getattr(self, name)
             number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
             if not (number and np.isfinite(value) and (value > 0 or (value == 0 and name != "regularization"))):
@@ -60,22 +66,43 @@ class Attributes:
         ):
             raise ModelError(f"Attributes: edges must say edge type -> weight > 0, such as {{'genre': 1.0}}; got {self.edges!r}.")
 
-    def chosen(self, graph: Any, fitted: Iterable[str], user: str, item: str) -> dict[str, float]:
-        """Edge type -> weight of the attributes of users and items in a graph. Raises ModelError for a type that is none."""
-        third = {
-            name: one.modalities
-            for name, one in graph.edges.items()
-            if len(one.modalities) == 2 and len({user, item} & set(one.modalities)) == 1 and len(set(one.modalities)) == 2
-        }
+    def chosen(self, graph: Any, fitted: Iterable[str], user: str, item: str) -> list[Told]:
+        """The edge types of a graph that describe users and items. Raises ModelError for a type that does not."""
+        there = {name: told for name, one in graph.edges.items() if (told := _told(name, one.modalities, user, item))}
         if self.edges is None:
-            return {name: 1.0 for name in third if name not in fitted}
+            pairs = {name for name, one in graph.edges.items() if len(set(one.modalities)) == len(one.modalities) == 2}
+            return [told for name, told in there.items() if name in pairs and name not in fitted]
         for name in self.edges:
-            if name not in third:
+            if name not in there:
                 raise ModelError(
-                    f"Attributes: '{name}' is no edge type between {user} or {item} and an attribute: there are {listed(third)}."
-                    f"{did_you_mean(name, third)}"
+                    f"Attributes: '{name}' is no edge type between {user} or {item} and an attribute: there are {listed(there)}."
+                    f"{did_you_mean(name, there)}"
                 )
-        return {name: float(tau) for name, tau in self.edges.items()}
+        return [replace(there[name], weight=float(tau)) for name, tau in self.edges.items()]
+
+
+@dataclass(frozen=True)
+class Told:
+    """An edge type by which vertices of a modality are described: kind is the modality of its attributes, and the name of a column
+    in frames of new vertices; columns: where both stand in an edge. weight: of the type."""
+
+    name: str
+    modality: str
+    kind: str
+    columns: tuple[int, int]
+    weight: float = 1.0
+
+
+def _told(name: str, modalities: Sequence[str], user: str, item: str) -> Told | None:
+    """What an edge type describes, if anything."""
+    if len(modalities) == 2 and modalities[0] == modalities[1] and modalities[0] in (user, item):
+        return Told(name, modalities[0], f"{modalities[0]}#2", (0, 1))
+    others = [one for one in modalities if one not in (user, item)]
+    sides = [one for one in modalities if one in (user, item)]
+    if len(others) != 1 or not sides or len({*sides}) < len(sides):
+        return None
+    modality = item if item in sides else user
+    return Told(name, modality, others[0], (modalities.index(modality), modalities.index(others[0])))
 
 
 @dataclass(frozen=True)
@@ -96,17 +123,17 @@ class Described:
     scale: float = 1.0
 
     @classmethod
-    def of(cls, modality: str, graph: Hypergraph, edges: Mapping[str, float]) -> Described:
+    def of(cls, modality: str, graph: Hypergraph, edges: Sequence[Told]) -> Described:
         """The features of a graph; vectors are still to be learned."""
         kinds, vocabularies, parts, n_rows = [], [], [], len(graph.vocabulary(modality))
-        for name, tau in edges.items():
-            one = graph.to_arrays(name)
-            if modality in one.modalities:
-                at = one.modalities.index(modality)
-                kinds.append((one.modalities[1 - at], tau))
-                vocabularies.append(graph.vocabulary(one.modalities[1 - at]))
-                shape = n_rows, len(vocabularies[-1])
-                parts.append(sp.csr_matrix((one.weight, (one.vertices[:, at], one.vertices[:, 1 - at])), shape=shape))
+        for told in edges:
+            if told.modality == modality:
+                kinds.append((told.kind, told.weight))
+                vocabularies.append(graph.vocabulary(told.kind.split("#")[0]))
+                one = graph.to_arrays(told.name)
+                owner, attribute = (one.vertices[:, column] for column in told.columns)
+                counts = sp.csr_matrix((one.weight, (owner, attribute)), shape=(n_rows, len(vocabularies[-1])))
+                parts.append(counts if told.kind in graph.vocabularies else _and_itself(counts))
         counts = sp.hstack(parts, format="csr", dtype=np.float32) if parts else sp.csr_matrix((n_rows, 0), dtype=np.float32)
         counts.sum_duplicates()
         known = max(int((np.diff(counts.indptr) > 0).sum()), 1)
@@ -142,13 +169,22 @@ class Described:
         known, rows = _normalized(self.features[to]).T.tocsr(), [sp.csr_matrix((0, len(to)), dtype=np.float32)]
         for start in range(0, features.shape[0], COLUMNS):
             cosine = (_normalized(features[start : start + COLUMNS], LENGTH) @ known).toarray()
-            cosine = np.maximum(cosine - cosine.mean(axis=1, keepdims=True), 0)
-            if len(to) > KEPT:
-                cosine[cosine < np.partition(cosine, len(to) - KEPT, axis=1)[:, len(to) - KEPT, None]] = 0
-            rows.append(sp.csr_matrix(cosine))
+            rows.append(_largest(np.maximum(cosine - cosine.mean(axis=1, keepdims=True), 0), KEPT))
         found = sp.vstack(rows).T
         place = sp.csr_matrix((np.ones(len(to), np.float32), (to, np.arange(len(to)))), (self.features.shape[0], len(to)))
         return (place @ found).tocsr()
+
+    def nearest(self, rows: np.ndarray) -> sp.csr_matrix:
+        """(V, V) CSR float32: cosines of the features of these vertices, NEAREST to each column, none with itself."""
+        known, n = _normalized(self.features[rows]), self.features.shape[0]
+        place = sp.csr_matrix((np.ones(len(rows), np.float32), (rows, np.arange(len(rows)))), (n, len(rows)))
+        transposed, found = known.T.tocsr(), [sp.csr_matrix((0, len(rows)), dtype=np.float32)]
+        for start in range(0, len(rows), COLUMNS):
+            cosine = (known[start : start + COLUMNS] @ transposed).toarray()
+            own = np.arange(len(cosine))
+            cosine[own, start + own] = 0
+            found.append(_largest(cosine, NEAREST))
+        return (place @ sp.vstack(found).T @ place.T).tocsr()
 
     def read(self, table: pl.DataFrame, owners: np.ndarray, n: int, weight: np.ndarray) -> sp.csr_matrix:
         """Features (n, A) of new vertices: rows of a frame with columns of attributes, each of the vertex owners (rows,).
@@ -174,7 +210,7 @@ class Described:
 
     def names(self, features: sp.csr_matrix) -> str:
         """The attributes of one vertex, as a sentence tells them."""
-        kind = np.repeat([name for name, _ in self.kinds], [len(one) for one in self.vocabularies])
+        kind = np.repeat([name.split("#")[0] for name, _ in self.kinds], [len(one) for one in self.vocabularies])
         starts = np.cumsum([0, *(len(one) for one in self.vocabularies)])
         owner = np.searchsorted(starts, features.indices, side="right") - 1
         told = [f"{kind[i]} {self.vocabularies[o].ids[int(i - starts[o])]}" for i, o in zip(features.indices, owner, strict=True)]
@@ -187,6 +223,20 @@ def check_columns(table: pl.DataFrame, described: Sequence[Described], others: I
     for name in table.columns:
         if name not in known:
             raise DataError(f"{what}: column '{name}' is unknown; expected some of {listed(known)}.{did_you_mean(name, known)}")
+
+
+def _largest(table: np.ndarray, kept: int) -> sp.csr_matrix:
+    """The largest of each row (n, m), of numbers not below 0."""
+    n_columns = table.shape[1]
+    if n_columns > kept:
+        table[table < np.partition(table, n_columns - kept, axis=1)[:, n_columns - kept, None]] = 0
+    return sp.csr_matrix(table)
+
+
+def _and_itself(counts: sp.csr_matrix) -> sp.csr_matrix:
+    """Of edges between vertices of one modality: each is described by itself and those that it is joined to, in either order."""
+    both = (counts + counts.T).tocsr()
+    return both + sp.diags_array((np.diff(both.indptr) > 0).astype(np.float32), format="csr")
 
 
 def _normalized(features: sp.csr_matrix, length: float = 1.0) -> sp.csr_matrix:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,9 +12,10 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
-from hyperrec.attributes import LENGTH, Described, check_columns
+from hyperrec.attributes import LENGTH, Described, Told, check_columns
 from hyperrec.cells import one_a_cell
 from hyperrec.errors import DataError, ModelError, listed
+from hyperrec.neighbours import weights_between
 from hyperrec.topics.state import State
 from hyperrec.vocabulary import Vocabulary
 
@@ -28,7 +29,7 @@ SAMPLE = 500  # items with events that are read as though they had none
 M = TypeVar("M", bound="Answers")
 
 
-def describe(model: Answers, graph: Hypergraph, edges: Mapping[str, float]) -> tuple[Described, Described]:
+def describe(model: Answers, graph: Hypergraph, edges: Sequence[Told]) -> tuple[Described, Described]:
     """What is known of users and items, learned from those who have events."""
     assert model.attributes is not None
     regularization = model.attributes.regularization
@@ -86,6 +87,24 @@ def place_unmet(model: Answers) -> State:
     return replace(model.state, embedding=embedding, lift=lift)
 
 
+def weights_of(model: Answers) -> sp.csr_matrix | None:
+    """All weights between items (I, I) CSR float32: those of `neighbours`, and those between items that are alike."""
+    weights = weights_between(model) if model.neighbours else None
+    if model.described is not None and model.attributes is not None and model.attributes.warm_likeness:
+        items = model.described[1]
+        met = np.bincount(model.seen.indices, minlength=model.seen.shape[1]) > 0
+        if len(rows := np.flatnonzero(met & (np.diff(items.features.indptr) > 0))):
+            weights = _sum(weights, np.float32(model.attributes.warm_likeness) * items.nearest(rows))
+    return with_likeness(model, weights)
+
+
+def _sum(weights: sp.csr_matrix | None, more: sp.csr_matrix) -> sp.csr_matrix:
+    total = more.tocsr() if weights is None else (weights + more).tocsr()
+    total.sort_indices()
+    total.indptr, total.indices = total.indptr.astype(np.int32), total.indices.astype(np.int32)
+    return total
+
+
 def with_likeness(model: Answers, weights: sp.csr_matrix | None) -> sp.csr_matrix | None:
     """The weights between items with those to items without events, from the items that they are like."""
     if model.described is None or model.attributes is None or not model.attributes.likeness:
@@ -96,11 +115,7 @@ def with_likeness(model: Answers, weights: sp.csr_matrix | None) -> sp.csr_matri
         return weights
     likeness = items.likeness(items.features[rows], np.flatnonzero(np.bincount(model.seen.indices, minlength=size)))
     columns = sp.csr_matrix((np.ones(len(rows), np.float32), (np.arange(len(rows)), rows)), (len(rows), size))
-    likeness = (np.float32(items.scale * model.attributes.likeness) * (likeness @ columns)).tocsr()
-    weights = likeness if weights is None else (weights + likeness).tocsr()
-    weights.sort_indices()
-    weights.indptr, weights.indices = weights.indptr.astype(np.int32), weights.indices.astype(np.int32)
-    return weights
+    return _sum(weights, np.float32(items.scale * model.attributes.likeness) * (likeness @ columns))
 
 
 def what_is_known(model: Answers, features: sp.csr_matrix | None) -> np.ndarray:
@@ -141,7 +156,9 @@ def folded_in(model: Answers, modality: str, table: pl.DataFrame) -> pl.DataFram
     """id, embedding of new vertices of a modality: see `Answers.fold_in`."""
     if modality not in table.columns:
         raise DataError(f"fold_in needs a column '{modality}' with the new ids; the frame has {listed(table.columns)}.")
-    others = {name: name.split("#")[0] for name in table.columns if name not in (modality, "weight", "time")}
+    kinds = {kind for one in model.described or () for kind, _ in one.kinds}
+    columns = [name for name in table.columns if name not in (modality, "weight", "time")]
+    others = {name: name if name in kinds else name.split("#")[0] for name in columns}
     if not others:
         raise DataError(f"fold_in needs a column of another modality beside '{modality}', such as {listed(model.sizes)}.")
     sides = [one for one in model.described or () if one.modality == modality]

@@ -281,7 +281,8 @@ class TopicModel(Answers):
         every = check_edges(graph, None, self.container)
         by_size = sorted(every, key=lambda name: -graph.edges[name].n_edges)  # of a user's age there is one, of purchases many
         told = self.attributes.chosen(graph, (), *roles(graph, dict.fromkeys(by_size, 1.0), self.container))
-        return {name: tau for name, tau in every.items() if name not in told}
+        attributes = {one.name for one in told}
+        return {name: tau for name, tau in every.items() if name not in attributes}
 
     def _problem(self, edges: Mapping[str, float]) -> dict[str, Any]:
         """What a fit depends on beside its data."""

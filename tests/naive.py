@@ -679,6 +679,29 @@ def likeness(features: np.ndarray, to: np.ndarray, of: np.ndarray, length: float
     return np.maximum(cosine - cosine.mean(axis=0), 0)
 
 
+def nearest(features: np.ndarray, rows: np.ndarray, kept: int) -> np.ndarray:
+    """(V, V): cosines of the features of these vertices; to each the largest, none with itself, equal ones together."""
+    cosine = unit(features) @ unit(features).T
+    found = np.zeros_like(cosine)
+    for i in rows:
+        others = [j for j in rows if j != i]
+        least = sorted((cosine[j, i] for j in others), reverse=True)[:kept][-1] if others else 0.0
+        for j in others:
+            found[j, i] = cosine[j, i] if cosine[j, i] >= least else 0.0
+    return found
+
+
+def joined(edges: list[tuple[int, int, float]], n: int) -> np.ndarray:
+    """What edges between vertices of one modality say of each: those that it is joined to, and itself, if to any."""
+    counts = np.zeros((n, n))
+    for a, b, weight in edges:
+        counts[a, b] += weight
+        counts[b, a] += weight
+    for v in range(n):
+        counts[v, v] += counts[v].any()
+    return counts
+
+
 def ochiai(a: np.ndarray, p_a: np.ndarray, b: np.ndarray, p_b: np.ndarray, prior: np.ndarray) -> np.ndarray:
     """(A, B): p(a, b) / sqrt(p(a) p(b)) of vertices with p(t|a) and p(t|b), that meet in their topics."""
     found = np.zeros((len(a), len(b)))

@@ -7,11 +7,12 @@ import naive
 import numpy as np
 import polars as pl
 import pytest
+import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import hyperrec as hr
-from hyperrec.attributes import LENGTH, Described
+from hyperrec.attributes import LENGTH, NEAREST, Described
 
 GENRES, AGES = ["drama", "comedy", "horror"], ["young", "mid", "old"]
 
@@ -60,7 +61,8 @@ def test_features_and_what_they_say_match_naive(seed: int) -> None:
     frame = pl.DataFrame({"item": at[0], "word": at[1], "weight": counts[at].astype(float)})
     others = pl.DataFrame({"item": np.arange(8), "word": np.full(8, 5)})
     graph = hr.Hypergraph.from_frames(word=frame, tag=others.rename({"word": "tag"}))
-    items = Described.of("item", graph, {"word": 2.0, "tag": 1.0})
+    told = hr.Attributes(edges={"word": 2.0, "tag": 1.0}).chosen(graph, (), "user", "item")
+    items = Described.of("item", graph, told)
     words = graph.vocabulary("word").ids.to_list()
     whole = np.column_stack([counts[:, words], np.ones(8)])
     features = naive.tf_idf(whole, np.array([2.0] * len(words) + [1.0]))
@@ -74,6 +76,72 @@ def test_features_and_what_they_say_match_naive(seed: int) -> None:
     np.testing.assert_allclose(said, naive.unit(features[6:], LENGTH) @ expected, rtol=1e-3, atol=1e-4)
     like = naive.likeness(features, rows, np.array([6, 7]), LENGTH)
     np.testing.assert_allclose(items.likeness(items.features[6:], rows).toarray()[:6], like, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(items.nearest(rows).toarray(), naive.nearest(features, rows, NEAREST), rtol=1e-4, atol=1e-5)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**32 - 1))
+def test_the_nearest_to_each_match_naive(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    features = rng.random((90, 12)) * (rng.random((90, 12)) < 0.7)
+    rows = np.sort(rng.choice(90, 80, replace=False))
+    items = Described("item", [], [], np.ones(12), sp.csr_matrix(features.astype(np.float32)), np.zeros((12, 0), np.float32))
+    np.testing.assert_allclose(items.nearest(rows).toarray(), naive.nearest(features, rows, NEAREST), rtol=1e-4, atol=1e-5)
+
+
+def test_edges_between_items_and_edges_of_three_describe_items() -> None:
+    cites = pl.DataFrame({"item": [0, 1, 1, 4], "item#2": [1, 0, 2, 0], "weight": [1.0, 2.0, 1.0, 1.0]})
+    tagged = pl.DataFrame({"user": [0, 1, 1], "item": [0, 0, 3], "tag": ["new", "new", "old"]})
+    graph = hr.Hypergraph.from_frames(cites=cites, tagged=tagged)
+    chosen = hr.Attributes(edges={"cites": 2.0, "tagged": 1.0}).chosen(graph, (), "user", "item")
+    items = Described.of("item", graph, chosen)
+    assert Described.of("user", graph, chosen).features.shape == (2, 0)
+    ids = graph.vocabulary("item").ids.to_list()
+    edges = [(ids.index(a), ids.index(b), w) for a, b, w in cites.iter_rows()]
+    tags = np.zeros((len(ids), 2))
+    tags[ids.index(0), graph.vocabulary("tag").rows(["new"])[0]] = 2
+    tags[ids.index(3), graph.vocabulary("tag").rows(["old"])[0]] = 1
+    counts = np.hstack([naive.joined(edges, len(ids)), tags])
+    features = naive.tf_idf(counts, np.array([2.0] * len(ids) + [1.0] * 2))
+    np.testing.assert_allclose(items.features.toarray(), features, rtol=1e-5, atol=1e-6)
+    assert not hr.Attributes().chosen(graph, (), "user", "item")  # such types have to be named
+
+
+def cited_graph() -> hr.Hypergraph:
+    """Items cite others of their kind; the last one has no events."""
+    watched = graph_of().table("watched").select("user", "item")
+    rows = [(f"i{i}", f"i{j}") for i in range(60) for j in range(i % 3, i, 3) if (i + j) % 4 == 0]
+    return hr.Hypergraph.from_frames(watched=watched, cites=pl.DataFrame(rows, schema=["item", "item#2"], orient="row"))
+
+
+@pytest.mark.parametrize("neighbours", [hr.Neighbours(), None], ids=["beside neighbours", "alone"])
+def test_items_that_are_alike_speak_for_each_other(neighbours: hr.Neighbours | None, tmp_path: Path) -> None:
+    graph = cited_graph()
+    options: dict[str, Any] = {"edges": {"watched": 1.0}, "container": "user", "n_passes": 10, "neighbours": neighbours}
+    plain = hr.TopicModel(4, **options, attributes=hr.Attributes(edges={"cites": 1.0}, warm_likeness=0)).fit(graph)
+    model = hr.TopicModel(4, **options, attributes=hr.Attributes(edges={"cites": 1.0}, warm_likeness=0.2)).fit(graph)
+    assert model.item_weights is not None
+    assert model.described is not None
+    features = model.described[1].features.toarray()
+    met = np.flatnonzero((np.bincount(model.seen.indices, minlength=60) > 0) & features.any(axis=1))
+    before = plain.item_weights.toarray() if plain.item_weights is not None else 0
+    expected = before + 0.2 * naive.nearest(features, met, NEAREST)
+    np.testing.assert_allclose(model.item_weights.toarray(), expected, rtol=1e-4, atol=1e-5)
+    best = model.recommend(["u0"], k=1)
+    told = model.explain("u0", best["item"][0])
+    np.testing.assert_allclose(told.score, best["score"][0], rtol=1e-4)
+    np.testing.assert_allclose(told.history["contribution"].sum(), told.score, rtol=1e-3)
+    model.save(tmp_path / "cited")
+    assert hr.load(tmp_path / "cited").recommend(k=5).equals(model.recommend(k=5))
+    new = pl.DataFrame({"item": ["new", "new"], "item#2": ["i0", "i3"]})
+    longer = model.with_items(new)
+    placed = model.fold_in("item", new)["embedding"].to_numpy()[0]
+    kin = [f"i{i}" for i in range(0, 51, 3)]
+    like = [float(np.sqrt(placed) @ np.sqrt(model.embedding("item")[row])) for row in model.vocabularies["item"].rows(kin)]
+    others = model.vocabularies["item"].rows([f"i{i}" for i in range(51) if i % 3])
+    assert np.mean(like) > np.mean(np.sqrt(model.embedding("item")[others]) @ np.sqrt(placed))
+    assert longer.recommend(["u0"], among=["new"])["item"].to_list() == ["new"]
+    assert "because of item i" in str(model.explain("u0", "i0")) or neighbours is None
 
 
 def test_items_without_events_are_ranked_by_their_attributes(model: hr.TopicModel) -> None:
@@ -214,6 +282,7 @@ def test_saved_and_loaded_gives_the_same_bits(model: hr.TopicModel, tmp_path: Pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"warm_likeness": -1}, "Attributes: warm_likeness must be a number, 0 or more; got -1."),
         ({"likeness": np.nan}, "Attributes: likeness must be a number, 0 or more; got nan."),
         ({"regularization": 0}, "Attributes: regularization must be a number, above 0; got 0."),
         ({"edges": ["genre"]}, "Attributes: edges must say edge type -> weight > 0, such as {'genre': 1.0}; got ['genre']."),

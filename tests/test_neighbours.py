@@ -155,7 +155,7 @@ def test_weights_are_saved_and_loaded(tmp_path: Path) -> None:
 
 def test_weights_wait_until_they_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr("hyperrec.answers.weights_between", lambda model: (asked.append(model), weights_between(model))[1])
+    monkeypatch.setattr("hyperrec.cold.weights_between", lambda model: (asked.append(model), weights_between(model))[1])
     model = hr.TopicModel(3, n_passes=4).fit(watched())
     model.topics("item")
     model.similar("item", [3])
@@ -254,7 +254,7 @@ def test_weights_that_cannot_be_solved_are_told() -> None:
 
 def test_threads_that_ask_first_fit_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr("hyperrec.answers.weights_between", lambda model: (asked.append(model), weights_between(model))[1])
+    monkeypatch.setattr("hyperrec.cold.weights_between", lambda model: (asked.append(model), weights_between(model))[1])
     model = hr.TopicModel(3, n_passes=2).fit(watched())
     with ThreadPoolExecutor(4) as pool:
         lists = list(pool.map(lambda user: model.recommend(user, k=5), [3] * 8))

@@ -187,17 +187,24 @@ def test_users_of_one_basket_are_not_asked_for_the_next() -> None:
     assert str(caught.value) == "no household has edges of 'bought_at' at two times: nothing can be measured."
 
 
-@pytest.mark.parametrize(("name", "kinds"), [("typed-hetrec-lastfm", ["friends", "tagged"]), ("typed-citeulike-t", ["cites"])])
-def test_with_and_without_edges_is_the_same_model_and_the_same_draws(name: str, kinds: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("name", "kinds", "attributes"),
+    [("typed-hetrec-lastfm", ["friends"], ["tagged"]), ("typed-citeulike-t", [], ["cites"])],
+)
+def test_with_and_without_edges_is_the_same_model_and_the_same_draws(name: str, kinds: list[str], attributes: list[str]) -> None:
     situation = next(one for one in SITUATIONS if one.name == name)
     task, *_, test = situation.split(world(situation.data))
     ours, without = situation.candidates
     drawn, plain = ([one.draw(rng, task) for _ in range(5)] for one, rng in ((ours, rng_of(3)), (without, rng_of(3))))
-    assert [{key: value for key, value in one.items() if key not in kinds} for one in drawn] == plain
+    weights = [*kinds, "warm_likeness"]
+    assert [{key: value for key, value in one.items() if key not in weights} for one in drawn] == plain
     fewer = {**plain[0], "n_topics": 6, "n_passes": 4}
-    assert list(ours.fit(task, {**fewer, **dict.fromkeys(kinds, 0.5)}).model.fitted_edges) == [task.edge_type, *kinds]
-    assert list(without.fit(task, fewer).model.fitted_edges) == [task.edge_type]
-    assert list(test.train.edges) == [test.edge_type, *kinds]
+    model = ours.fit(task, {**fewer, **dict.fromkeys(weights, 0.5)}).model
+    assert list(model.fitted_edges) == [task.edge_type, *kinds]
+    assert model.attributes == hr.Attributes(edges=dict.fromkeys(attributes, 1.0), warm_likeness=0.5)
+    model = without.fit(task, fewer).model
+    assert (list(model.fitted_edges), model.attributes) == ([task.edge_type], None)
+    assert list(test.train.edges) == [test.edge_type, *kinds, *attributes]
 
 
 def rng_of(seed: int) -> np.random.Generator:

@@ -166,9 +166,10 @@ def draw_basket(rng: np.random.Generator, task: Task) -> dict[str, Any]:
 
 
 def draw_typed(rng: np.random.Generator, task: Task, *, kinds: tuple[str, ...], used: bool) -> dict[str, Any]:
-    """The same draws with the edges and without them, but for their weights."""
-    weights = {kind: _draw_power(rng, -2, 0) for kind in kinds}
-    base = _draw_topics(rng, task, [200, 400, 800], (20, 60))
+    """The same draws with the edges and without them, but for the weights of edge types among topics (`kinds`), and for the
+    likeness that the others tell."""
+    weights = {**{kind: _draw_power(rng, -2, 0) for kind in kinds}, "warm_likeness": _draw_power(rng, -3, -0.5)}
+    base = draw_warm(rng, task)
     return {**base, **weights} if used else base
 
 
@@ -194,11 +195,12 @@ def fit_context(task: Task, options: Options, *, accompanied: str) -> InContext:
     return InContext(_fitted(task, edges, rest))
 
 
-def fit_with(task: Task, options: Options, *, kinds: tuple[str, ...]) -> InContext:
-    """kinds: more edge types of the model, whose weights are among the options."""
+def fit_with(task: Task, options: Options, *, kinds: tuple[str, ...], attributes: tuple[str, ...]) -> ByRows:
+    """kinds: more edge types of the topics, whose weights are among the options; attributes: those by which items are alike."""
     rest = dict(options)
     edges = {task.edge_type: 1.0, **{kind: rest.pop(kind) for kind in kinds}}
-    return InContext(_fitted(task, edges, rest))
+    known = Attributes(edges=dict.fromkeys(attributes, 1.0), warm_likeness=rest.pop("warm_likeness")) if attributes else None
+    return ByRows(_fitted(task, edges, rest, known))
 
 
 def _fitted(task: Task, edges: dict[str, float], options: Options, attributes: Attributes | None = None) -> TopicModel:
@@ -241,11 +243,12 @@ def of_attributes(*kinds: str) -> Candidate:
     return Candidate("hyperrec", partial(fit_unseen, kinds=kinds), partial(draw_cold_items, kinds=kinds))
 
 
-def with_and_without(*kinds: str, said: str) -> tuple[Candidate, Candidate]:
+def with_and_without(kinds: tuple[str, ...], attributes: tuple[str, ...], said: str) -> tuple[Candidate, Candidate]:
     """The same model with the edges of these types, and without them."""
+    used, unused = (partial(draw_typed, kinds=kinds, used=one) for one in (True, False))
     return (
-        Candidate("hyperrec", partial(fit_with, kinds=kinds), partial(draw_typed, kinds=kinds, used=True)),
-        Candidate(f"without {said}", partial(fit_with, kinds=()), partial(draw_typed, kinds=kinds, used=False)),
+        Candidate("hyperrec", partial(fit_with, kinds=kinds, attributes=attributes), used),
+        Candidate(f"without {said}", partial(fit_with, kinds=(), attributes=()), unused),
     )
 
 

@@ -117,11 +117,12 @@ SITUATIONS = (
         Situation(
             f"typed-{data}", data,
             f"random 80/20 of each user's `{edge_type}` items, {_SEEN}; one model with the edges of {said} and without; {_HALF}",
-            partial(with_edges, edge_type=edge_type, kinds=kinds), ours.with_and_without(*kinds, said=said),
+            partial(with_edges, edge_type=edge_type, kinds=(*kinds, *attributes)),
+            ours.with_and_without(kinds, attributes, said),
         )
-        for data, edge_type, kinds, said in (
-            ("hetrec-lastfm", "played", ("friends", "tagged"), "friends and tags"),
-            ("citeulike-t", "has", ("cites",), "citations"),
+        for data, edge_type, kinds, attributes, said in (
+            ("hetrec-lastfm", "played", ("friends",), ("tagged",), "friends and tags"),
+            ("citeulike-t", "has", (), ("cites",), "citations"),
         )
     ),
 )  # fmt: skip
