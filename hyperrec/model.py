@@ -23,7 +23,7 @@ from hyperrec.memory import memory_of
 from hyperrec.neighbours import Neighbours
 from hyperrec.roles import Roles, check_edges, roles
 from hyperrec.situated import longer, situated_of
-from hyperrec.storage import PARAMETERS
+from hyperrec.storage import OF_LISTS, PARAMETERS
 from hyperrec.store import StoredHypergraph
 from hyperrec.streaming import assemble_stored, scratch_folder
 from hyperrec.topics import em, online
@@ -288,7 +288,7 @@ class TopicModel(Answers):
         """What a fit depends on beside its data."""
         from hyperrec import __version__
 
-        parameters = {name: getattr(self, name) for name in PARAMETERS}
+        parameters = {name: getattr(self, name) for name in PARAMETERS if name not in OF_LISTS}
         context = self.context.as_json() if self.context else None
         regularizers = [re.sub(" at 0x[0-9a-f]+", "", repr(one)) for one in self.regularizers]  # of a user's own, less the address
         made_by = {"regularizers": regularizers, "online": vars(self.online) if self.online else None}

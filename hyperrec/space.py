@@ -18,16 +18,17 @@ from hyperrec.topics.contexts import Mean, Recency
 N_TOPICS = (100, 200, 400, 800, 1600)
 GAMMAS = (0.1, 0.15, 0.2, 0.3, 0.4, 0.55, 0.75)
 REGULARIZATIONS = (100.0, 200.0, 350.0, 500.0, 750.0, 1000.0, 1500.0)
-MORE = (500.0, 1500.0, 5000.0, 15_000.0, 50_000.0)  # for by="time": what comes later is less like the histories, and more popular
-SHARES = (0.25, 0.4, 0.5, 0.65)
-KEPT = (100, 300, 1000)
+OF_LATER = (1000.0, 2000.0, 3500.0, 6000.0, 10_000.0, 20_000.0)  # what comes later is less like the histories, and more popular
+SHARES = (0.15, 0.25, 0.4, 0.5)
+EXPONENTS = (0.0, 0.2)
+KEPT = (100, 300, 1000, 3000)
 DECAYS = (0.05, 0.1, 0.15, 0.2)
 
 
 def default_space(graph: Hypergraph, edge_type: str, *, by: str = "random", edges: Iterable[str] | None = None) -> dict[str, Any]:
     """What `tune` searches: topics (no more than items), damping of long histories, small entries dropped or not, the weights
-    between items, the exponent of popularity; for by="last" the context, `Mean` or `Recency`; the weights of other edge types; the
-    exponent of contexts, where there are edges with some.
+    between items, the exponent of popularity; for by="time" the prior of histories; for by="last" the context, `Mean` or `Recency`;
+    the weights of other edge types; the exponent of contexts, where there are edges with some.
 
     edges : the types that the model is fitted to, all by default.
     """
@@ -38,13 +39,15 @@ def default_space(graph: Hypergraph, edge_type: str, *, by: str = "random", edge
         "length_damping": (0.0, 0.5),
         "drop_below": [0.0, 0.002],
         "neighbours": [
-            Neighbours(regularization=one, share=share, kept=kept, gamma=gamma)
-            for one, share, kept, gamma in product(
-                MORE if by == "time" else REGULARIZATIONS, SHARES, KEPT, DECAYS if by == "last" else DECAYS[2:3]
+            Neighbours(regularization=one, exponent=exponent, share=share, kept=kept, gamma=gamma)
+            for one, exponent, share, kept, gamma in product(
+                OF_LATER if by == "time" else REGULARIZATIONS, EXPONENTS, SHARES, KEPT, DECAYS if by == "last" else DECAYS[2:3]
             )
         ],
-        "popularity_exponent": (-0.2, 0.4) if by == "time" else (-0.2, 0.05),
+        "popularity_exponent": (-0.1, 0.5) if by == "time" else (-0.2, 0.05),
     }
+    if by == "time":
+        space["history_prior"] = (20.0, 1000.0, "log")
     if by == "last":
         space["context"] = [Mean(), *map(Recency, GAMMAS)]
     fitted = {name: one for name, one in graph.edges.items() if one.n_edges and (edges is None or name in edges)}

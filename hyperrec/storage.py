@@ -44,6 +44,7 @@ PIECE = 2**22  # entries of an array that are written at once
 MAPPED_FROM = 2**28  # bytes
 PARAMETERS = ("n_topics", "container", "edges", "seed", "n_passes", "tolerance", "over_relaxation", "length_damping",
               "context_exponent", "history_prior", "popularity_exponent", "drop_below")  # fmt: skip
+OF_LISTS = ("history_prior", "popularity_exponent")  # of those, what a fit does not depend on
 SITUATED = ("found", "expected")
 REMEMBERED = ("indptr", "items", "places", "time", "ago", "weights", "plain", "returns")
 OBJECTS = ("context", "regularizers", "neighbours", "attributes", "online")

@@ -167,6 +167,12 @@ def test_a_checkpoint_of_another_fit(parameters: dict[str, Any], told: str, kept
     assert (kept / FILE).read_bytes() == before
 
 
+def test_options_of_lists_alone_do_not_make_another_fit(kept: Path) -> None:
+    other = hr.TopicModel(5, n_passes=3, history_prior=3, popularity_exponent=-0.1)
+    other.fit(killed.frames(), progress=False, checkpoint=kept)
+    assert np.array_equal(other.state.lift, hr.TopicModel(5, n_passes=3).fit(killed.frames(), progress=False).state.lift)
+
+
 def test_a_checkpoint_of_other_edges(kept: Path) -> None:
     frames = killed.frames()
     frames["watched"] = frames["watched"].with_columns(item=frames["watched"]["item"].reverse())

@@ -315,7 +315,8 @@ def test_default_spaces(films: hr.Hypergraph) -> None:
     assert {one.gamma for one in weights} == {0.15}  # not read: histories are sets
     assert list(default_space(films, "watched", by="last", edges=["watched"])) == [*alone, "context"]
     in_time = default_space(films, "watched", by="time", edges=["watched"])
-    assert in_time["popularity_exponent"] == (-0.2, 0.4)
+    assert list(in_time) == [*alone, "history_prior"]
+    assert in_time["popularity_exponent"] == (-0.1, 0.5)
     assert max(one.regularization for one in in_time["neighbours"]) > max(one.regularization for one in weights)
     full = default_space(films, "watched")
     assert full["edges"] == {"watched": 1.0, "genre": (0.003, 1.0, "log"), "watched_at": (0.003, 1.0, "log")}
