@@ -81,9 +81,11 @@ def longer(known: Situated, graph: Hypergraph, user: str, item: str, *, keep: fl
         whole.resize(len(graph.vocabulary(modality)), n_items)
         return (whole + gain * new[modality][which]).tocsr() if modality in new else whole
 
-    both = (known.found, known.expected)
-    counts = (tuple(map(together, known.modalities, one, [which] * len(one))) for which, one in enumerate(both))
-    return Situated(known.edge_type, known.modalities, *counts)
+    found, expected = (
+        tuple(together(modality, old, which) for modality, old in zip(known.modalities, counts, strict=True))
+        for which, counts in enumerate((known.found, known.expected))
+    )
+    return Situated(known.edge_type, known.modalities, found, expected)
 
 
 def _counts(graph: Hypergraph, edge_type: str, user: str, item: str) -> dict[str, tuple[sp.csr_matrix, sp.csr_matrix]]:

@@ -22,6 +22,16 @@ def _class(ago, contexts, asked, n_lags, n_matches):
 
 
 @njit(nogil=True, cache=True)
+def _class_beside(f, e, contexts, ago, n_lags, n_matches):
+    """The class of event f as one that stands beside the target event e; -1 for e itself, and for events that are not before it
+    where events have times."""
+    since = ago[f] - ago[e]
+    if f == e or since < 0 or (since == 0 and ago[e] > 0):
+        return -1
+    return _class(since, contexts[f], contexts[e], n_lags, n_matches)
+
+
+@njit(nogil=True, cache=True)
 def count_classes(indptr, items, contexts, ago, owners, targets, n_lags, n_matches, hits, counts):
     """For each target event, of the others of its user (the earlier ones, where events have times), by class: how many there are,
     counts (N, K), and how many are of its item, hits (N, K)."""
@@ -29,12 +39,10 @@ def count_classes(indptr, items, contexts, ago, owners, targets, n_lags, n_match
         e = targets[n]
         u = owners[e]
         for f in range(indptr[u], indptr[u + 1]):
-            since = ago[f] - ago[e]
-            if f == e or since < 0 or (since == 0 and ago[e] > 0):
-                continue
-            one = _class(since, contexts[f], contexts[e], n_lags, n_matches)
-            counts[n, one] += 1
-            hits[n, one] += items[f] == items[e]
+            one = _class_beside(f, e, contexts, ago, n_lags, n_matches)
+            if one >= 0:
+                counts[n, one] += 1
+                hits[n, one] += items[f] == items[e]
 
 
 @njit(nogil=True, cache=True)
@@ -49,21 +57,18 @@ def count_returns(indptr, items, contexts, ago, owners, targets, n_lags, weights
         total = background
         hit = 0.0
         for f in range(indptr[u], indptr[u + 1]):
-            since = ago[f] - ago[e]
-            if f == e or since < 0 or (since == 0 and ago[e] > 0):
-                continue
-            weight = weights[_class(since, contexts[f], contexts[e], n_lags, n_matches)]
-            total += weight
-            if items[f] == items[e]:
-                hit += weight
+            one = _class_beside(f, e, contexts, ago, n_lags, n_matches)
+            if one >= 0:
+                total += weights[one]
+                if items[f] == items[e]:
+                    hit += weights[one]
         if hit > 0:
             found[items[e]] += hit / (hit + background * share[items[e]])
         if total > 0:
             for f in range(indptr[u], indptr[u + 1]):
-                since = ago[f] - ago[e]
-                if f == e or since < 0 or (since == 0 and ago[e] > 0):
-                    continue
-                expected[items[f]] += weights[_class(since, contexts[f], contexts[e], n_lags, n_matches)] / total
+                one = _class_beside(f, e, contexts, ago, n_lags, n_matches)
+                if one >= 0:
+                    expected[items[f]] += weights[one] / total
 
 
 @njit(nogil=True, cache=True)
