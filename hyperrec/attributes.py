@@ -51,7 +51,7 @@ class Attributes:
     edges: Mapping[str, float] | None = None
     regularization: float = 3.0
     likeness: float = 0.03
-    warm_likeness: float = 0.01
+    warm_likeness: float = 0.02
 
     def __post_init__(self) -> None:
         for name in ("regularization", "likeness", "warm_likeness"):
@@ -62,6 +62,7 @@ class Attributes:
                 raise ModelError(f"Attributes: {name} must be a number, {limit}; got {value!r}.")
         if self.edges is not None and not (
             isinstance(self.edges, Mapping)
+            and self.edges
             and all(isinstance(tau, (int, float)) and np.isfinite(tau) and tau > 0 for tau in self.edges.values())
         ):
             raise ModelError(f"Attributes: edges must say edge type -> weight > 0, such as {{'genre': 1.0}}; got {self.edges!r}.")

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 from hyperrec.attributes import LENGTH, Described, Told, check_columns
 from hyperrec.cells import one_a_cell
 from hyperrec.errors import DataError, ModelError, listed
+from hyperrec.hypergraph import vertex_columns
 from hyperrec.neighbours import weights_between
 from hyperrec.topics.state import State
 from hyperrec.vocabulary import Vocabulary
@@ -159,13 +160,16 @@ def folded_in(model: Answers, modality: str, table: pl.DataFrame) -> pl.DataFram
     kinds = {kind for one in model.described or () for kind, _ in one.kinds}
     columns = [name for name in table.columns if name not in (modality, "weight", "time")]
     others = {name: name if name in kinds else name.split("#")[0] for name in columns}
+    again = {name for members in model.edge_modalities.values() for name in vertex_columns(members) if "#" in name} | kinds
+    if strange := [name for name in columns if "#" in name and name not in again]:
+        raise DataError(f"fold_in: column '{strange[0]}' is unknown: no edge of the model joins so many '{others[strange[0]]}'.")
     if not others:
         raise DataError(f"fold_in needs a column of another modality beside '{modality}', such as {listed(model.sizes)}.")
     sides = [one for one in model.described or () if one.modality == modality]
     described = next((one for one in sides if {*others.values()} <= {kind for kind, _ in one.kinds}), None)
     for other in others.values() if described is None else ():
         model._check_modality(other)
-    ids = table[modality].unique(maintain_order=True).sort()
+    ids = _new_ids(table, modality, "fold_in")
     table = one_a_cell(model, table, [modality], "fold_in")
     row_of = Vocabulary(modality, ids).encode(table[modality])
     weight = table["weight"].to_numpy()
@@ -181,6 +185,15 @@ def folded_in(model: Answers, modality: str, table: pl.DataFrame) -> pl.DataFram
     return pl.DataFrame({"id": ids, "embedding": pl.Series(embedding, dtype=pl.Array(pl.Float32, model.n_topics))})
 
 
+def _new_ids(table: pl.DataFrame, modality: str, what: str) -> pl.Series:
+    """The ids of a frame of new vertices, each once."""
+    if not table.height:
+        raise DataError(f"{what}: the frame has no rows.")
+    if table[modality].null_count():
+        raise DataError(f"{what}: column '{modality}' has nulls; every row needs the id of its {modality}.")
+    return table[modality].unique(maintain_order=True).sort()
+
+
 def with_items(model: M, table: pl.DataFrame) -> M:
     """A model with longer vocabulary and tables: see `Answers.with_items`."""
     from hyperrec.growth import extended, grown
@@ -191,7 +204,7 @@ def with_items(model: M, table: pl.DataFrame) -> M:
     if item not in table.columns:
         raise DataError(f"with_items needs a column '{item}' with the new ids; the frame has {listed(table.columns)}.")
     check_columns(table, [items], [item, "weight"], "with_items")
-    ids = table[item].unique(maintain_order=True).sort()
+    ids = _new_ids(table, item, "with_items")
     new, known = Vocabulary(item, ids), model.vocabularies[item]
     if len(old := np.flatnonzero(known.encode(ids) >= 0)):
         raise DataError(f"with_items: the model knows {item} {ids[int(old[0])]!r} already; give new items only.")

@@ -24,9 +24,9 @@ class Explanation:
 
     score: as `recommend` gives it. history: modality, id, name, contribution, with a row of modality "attributes" for what is known
     of the user (`Attributes`), or "prior" for what holds of every user (`history_prior`); topics: topic, name, share, contribution,
-    with rows that have no topic: "its neighbours" for what the items of the history say directly (`Neighbours`), "own events" for
-    the user's own, which come back. Contributions sum to the
-    score in either frame. sentence: the same for a person.
+    with rows that have no topic: "its neighbours" for what the items of the history say directly (`Neighbours`, and those that are
+    alike), "items alike" where there are only these (`Attributes`), "own events" for the user's own, which come back. Contributions
+    sum to the score in either frame. sentence: the same for a person.
     """
 
     user: Any
@@ -77,7 +77,9 @@ def explain(
     if told is not None:
         history = pl.concat([history, told])
     history = history.sort("contribution", descending=True)
-    because = _shares(history.select("name", "contribution"), k, without=history["modality"] == "prior")
+    of_all = history["modality"] == "prior"  # what holds of every user is told where it is more than half
+    most = history.filter(of_all)["contribution"].sum() > history["contribution"].clip(0).sum() / 2
+    because = _shares(history.select("name", "contribution"), k, without=None if most else of_all)
     through = _shares(topics.select("name", "contribution"), k)
     sentence = f"{_name(model, model.item_modality, item_row[0])} for {model.user_modality} {user}"
     sentence += f": because of {because}" if because else ""
@@ -89,8 +91,8 @@ def _direct(model: Answers, asked: Asked, item: int, lift: float) -> Iterator[tu
     """What speaks for an item past the topics: its name, item rows, and what each of them adds."""
     factor = model._items.factor[item]
     if asked.direct is not None and model.item_weights is not None:
-        items = asked.direct.indices
-        yield "its neighbours", items, asked.direct.data * model.item_weights[items, item].toarray().ravel() * (lift * factor)
+        items, name = asked.direct.indices, "its neighbours" if model.neighbours else "items alike"
+        yield name, items, asked.direct.data * model.item_weights[items, item].toarray().ravel() * (lift * factor)
     if asked.own is not None:
         own = asked.own.indices == item
         yield "own events", asked.own.indices[own], asked.own.data[own] * factor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ from hyperrec.logs.vertices import as_times
 if TYPE_CHECKING:
     from hyperrec.answers import Answers
     from hyperrec.topics.shards import History
+
+logger = logging.getLogger("hyperrec")
 
 
 @dataclass(frozen=True)
@@ -46,18 +49,22 @@ def read_histories(model: Answers, frame: Any) -> Told:
     if model.user_modality != model.item_modality:
         names = {"user": user, "item": item}
         table = table.rename({a: b for a, b in names.items() if a in table.columns and b not in table.columns})
-    if model.described:
-        check_columns(table, model.described[:1], [user, item, "weight", "time"], "histories")
-        if item not in table.columns:
-            table = table.with_columns(pl.lit(None, model.vocabularies[model.item_modality].ids.dtype).alias(item))
+    if model.described and item not in table.columns:
+        table = table.with_columns(pl.lit(None, model.vocabularies[model.item_modality].ids.dtype).alias(item))
     for needed in (user, item):
         if needed not in table.columns:
             raise DataError(
                 f"histories need a column '{needed}'; the frame has {listed(table.columns)}.{did_you_mean(needed, table.columns)}"
             )
+    others = [one for one in model.vocabularies if one not in (user, item)]
+    check_columns(table, (model.described or ())[:1], [user, item, "weight", "time", *others], "histories")
+    if unread := [name for name in table.columns if name in others]:
+        logger.info("histories: column %s is not read: new users are told by their items", listed(unread))
     ids = table[user].unique(maintain_order=True)
     if ids.null_count():
         raise DataError(f"histories: column '{user}' has nulls; every row needs the id of its user.")
+    if model.described is None and table[item].null_count():
+        raise DataError(f"histories: column '{item}' has nulls; every row needs an item.")
     log, features = one_a_row(model, table, item, "histories"), None
     if model.described is not None:
         log = log.filter(pl.col(item).is_not_null())

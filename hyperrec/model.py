@@ -109,7 +109,7 @@ class TopicModel(Answers):
         check_number("over_relaxation", over_relaxation, 1, 1.99)
         if context is not None and (not isinstance(context, Context) or isinstance(context, Background)):
             raise ModelError(f"context must be hr.Mean(), hr.Recency(...), another context or None; got {context!r}.")
-        if edges is not None and not isinstance(edges, Mapping):
+        if edges is not None and not (isinstance(edges, Mapping) and edges):
             raise ModelError(f"edges must say edge type -> weight tau, such as {{'rated': 1.0}}; got {edges!r}.")
         self.n_topics, self.container, self.context = int(n_topics), container, context
         self.edges = dict(edges) if edges is not None else None
@@ -280,9 +280,15 @@ class TopicModel(Answers):
             return None
         every = check_edges(graph, None, self.container)
         by_size = sorted(every, key=lambda name: -graph.edges[name].n_edges)  # of a user's age there is one, of purchases many
-        told = self.attributes.chosen(graph, (), *roles(graph, dict.fromkeys(by_size, 1.0), self.container))
-        attributes = {one.name for one in told}
-        return {name: tau for name, tau in every.items() if name not in attributes}
+        user, item = roles(graph, dict.fromkeys(by_size, 1.0), self.container)
+        attributes = {one.name for one in self.attributes.chosen(graph, (), user, item)}
+        left = {name: tau for name, tau in every.items() if name not in attributes}
+        if not any({user, item} <= {*graph.edges[name].modalities} for name in left):
+            raise ModelError(
+                f"Attributes: no edge type between {user} and {item} is left for the topics; leave one of {listed(attributes)} out "
+                "of Attributes(edges=)."
+            )
+        return left
 
     def _problem(self, edges: Mapping[str, float]) -> dict[str, Any]:
         """What a fit depends on beside its data."""
@@ -317,6 +323,11 @@ class TopicModel(Answers):
         self.described = None
         if self.attributes and isinstance(graph, Hypergraph):
             told = self.attributes.chosen(graph, self.fitted_edges, self.user_modality, self.item_modality)
+            if not told:
+                raise ModelError(
+                    f"attributes= says nothing: every edge type of {self.user_modality} and {self.item_modality} is fitted. Leave "
+                    "those of attributes out of TopicModel(edges=), or name them in Attributes(edges=)."
+                )
             self.described = describe(self, graph, told)
             self._place_unmet()
         known = {*self.vocabularies, *(kind for one in self.described or () for kind, _ in one.kinds)}

@@ -7,7 +7,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -59,6 +59,15 @@ class Tuning:
         """
         parameters = [name for name in self.trials.columns if name not in OF_A_RUN]
         return trials_chart(self.trials, self.metric, parameters)
+
+
+def _topical(graph: Hypergraph, edge_type: str, options: Mapping[str, Any]) -> Iterable[str] | None:
+    """The edge types that the options leave to the topics; None: all."""
+    if options.get("edges") is not None or options.get("attributes") is None:
+        return options.get("edges")
+    user, item = graph.edge_table(edge_type).modalities[:2]
+    attributes = {one.name for one in options["attributes"].chosen(graph, (), user, item)}
+    return [name for name in graph.edges if name not in attributes]
 
 
 def tune(
@@ -120,7 +129,7 @@ def tune(
     options = {"container": inner.edge_table(edge_type).modalities[0], **options, "seed": seed}
     check_options(options)
     if space is None:
-        default = default_space(inner, edge_type, by=by, edges=options.get("edges"))
+        default = default_space(inner, edge_type, by=by, edges=_topical(inner, edge_type, options))
         space = {name: one for name, one in default.items() if name not in options}
     check_space(space, options)
     configs = [{**options, **one} for one in draws(space, trials, seed)]

@@ -282,6 +282,10 @@ def test_saved_and_loaded_gives_the_same_bits(model: hr.TopicModel, tmp_path: Pa
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            {"edges": {}},
+            "Attributes: edges must say edge type -> weight > 0, such as {'genre': 1.0}; got {}.",
+        ),
         ({"warm_likeness": -1}, "Attributes: warm_likeness must be a number, 0 or more; got -1."),
         ({"likeness": np.nan}, "Attributes: likeness must be a number, 0 or more; got nan."),
         ({"regularization": 0}, "Attributes: regularization must be a number, above 0; got 0."),
@@ -295,12 +299,13 @@ def test_attributes_refuse(arguments: dict[str, Any], message: str) -> None:
     assert str(caught.value) == message
 
 
-def test_messages(graph: hr.Hypergraph, tmp_path: Path) -> None:
-    def message(call: Any) -> str:
-        with pytest.raises(hr.HyperrecError) as caught:
-            call()
-        return str(caught.value)
+def message(call: Any) -> str:
+    with pytest.raises(hr.HyperrecError) as caught:
+        call()
+    return str(caught.value)
 
+
+def test_messages(graph: hr.Hypergraph, tmp_path: Path) -> None:
     known, plain = (hr.TopicModel(3, n_passes=2, attributes=one, edges={"watched": 1.0}) for one in (hr.Attributes(), None))
     known.fit(graph)
     plain.fit(graph)
@@ -326,6 +331,15 @@ def test_messages(graph: hr.Hypergraph, tmp_path: Path) -> None:
     assert message(lambda: known.recommend(histories=pl.DataFrame({"user": ["a"], "agee": ["old"]}))) == (
         "histories: column 'agee' is unknown; expected some of user, item, weight, time, age. Did you mean 'age'?"
     )
+    assert message(lambda: known.with_items(frame.clear())) == "with_items: the frame has no rows."
+    assert message(lambda: known.fold_in("item", frame.clear())) == "fold_in: the frame has no rows."
+    nameless = pl.DataFrame({"item": [None, "new"], "genre": ["drama", "drama"]})
+    for name, ask in (("with_items", known.with_items), ("fold_in", lambda frame: known.fold_in("item", frame))):
+        wanted = f"{name}: column 'item' has nulls; every row needs the id of its item."
+        assert message(lambda ask=ask: ask(nameless)) == wanted  # type: ignore[misc]
+    assert message(lambda: known.fold_in("item", pl.DataFrame({"item": ["x"], "item#7": ["i1"]}))) == (
+        "fold_in: column 'item#7' is unknown: no edge of the model joins so many 'item'."
+    )
     of_item, of_user = (
         f"'{kind}' is an attribute of {of} and no part of the topics, which have item, user. To make it one, name its edge type in "
         "TopicModel(edges=...)."
@@ -345,6 +359,20 @@ def test_messages(graph: hr.Hypergraph, tmp_path: Path) -> None:
     )
     assert message(lambda: known.fit(graph.store(tmp_path / "store", container="user"))) == (
         "attributes= are read from a graph in memory: fit to a store without them."
+    )
+
+
+def test_attributes_that_say_nothing(graph: hr.Hypergraph) -> None:
+    options: dict[str, Any] = {"attributes": hr.Attributes(), "n_passes": 2}
+    every = dict.fromkeys(graph.edges, 1.0)
+    assert message(lambda: hr.TopicModel(4, edges=every, **options).fit(graph)) == (
+        "attributes= says nothing: every edge type of user and item is fitted. Leave those of attributes out of "
+        "TopicModel(edges=), or name them in Attributes(edges=)."
+    )
+    at = graph.table("watched").select("user", "item", hour=pl.lit("noon"))
+    only = hr.Hypergraph.from_frames(watched=at, genre=graph.table("genre").select("item", "genre"))
+    assert message(lambda: hr.TopicModel(4, attributes=hr.Attributes(edges={"watched": 1})).fit(only)) == (
+        "Attributes: no edge type between user and item is left for the topics; leave one of watched out of Attributes(edges=)."
     )
 
 

@@ -236,6 +236,7 @@ def test_the_order_of_columns_says_nothing(films: hr.Hypergraph, fit: Fit, form:
         ({"context": "mean"}, "context must be hr.Mean(), hr.Recency(...), another context or None; got 'mean'."),
         ({"context": hr.Mean}, "context must be hr.Mean(), hr.Recency(...), another context or None; got <class"),
         ({"edges": ["watched"]}, "edges must say edge type -> weight tau, such as {'rated': 1.0}; got ['watched']."),
+        ({"edges": {}}, "edges must say edge type -> weight tau, such as {'rated': 1.0}; got {}."),
     ],
     ids=str,
 )

@@ -322,11 +322,16 @@ def test_histories_by_the_names_of_the_modalities() -> None:
         ({"user": ["a"], "items": ["film-1"]}, "need a column 'item'; the frame has user, items. Did you mean 'items'?"),
         ({"item": ["film-1"]}, "histories need a column 'user'; the frame has item."),
         ({"user": ["a"], "item": ["film-99"]}, "unknown item 'film-99': the model knows 60 of them"),
-        ({"user": ["a"], "item": [None]}, "unknown item None"),
+        ({"user": ["a"], "item": [None]}, "histories: column 'item' has nulls; every row needs an item."),
         ({"user": ["a", None], "item": ["film-1"] * 2}, "column 'user' has nulls; every row needs the id of its user."),
         ({"user": ["a"], "item": ["film-1"], "weight": [float("nan")]}, "weight must be positive and finite in every row."),
         ({"user": ["a"], "item": ["film-1"], "weight": [-1.0]}, "weight must be positive and finite in every row."),
         ({"user": ["a"], "item": ["film-1"], "weight": [0]}, "weight must be positive and finite in every row."),
+        (
+            {"user": ["a"], "item": ["film-1"], "tme": [3]},
+            "histories: column 'tme' is unknown; expected some of user, item, weight, time, genre, hour. Did you mean 'time'?",
+        ),
+        ({"user": ["a", "b"], "item": ["film-1", None]}, "histories: column 'item' has nulls; every row needs an item"),
         ({"user": ["a", "b"], "item": ["film-1"] * 2, "weight": [1, None]}, "histories: weight must be positive and finite"),
         ({"user": ["a"], "item": ["film-1"], "weight": ["1"]}, "histories: weight must be a column of numbers; got String."),
     ],
@@ -488,6 +493,11 @@ def test_the_sentence_names_the_item_and_why(model: hr.TopicModel) -> None:
     assert model.explain("user-3", item, k=3).sentence.count("item film-") == 4
 
 
+def test_the_sentence_says_what_is_most_of_it(films: hr.Hypergraph) -> None:
+    model = hr.TopicModel(3, edges={"watched": 1.0}, n_passes=5, neighbours=None, history_prior=1000).fit(films, progress=False)
+    assert ": because of what every user likes (" in model.explain("user-3", "film-5").sentence
+
+
 def test_the_sentence_says_labels(films: hr.Hypergraph) -> None:
     ids = films.vocabulary("item").ids
     labels = pl.DataFrame({"id": ids, "label": [f"The Film {number(one)}" for one in ids]}).filter(pl.col("id") != "film-2")
@@ -573,7 +583,7 @@ def test_fold_in_weighs_citations_by_their_own_tau() -> None:
         ({"item": ["a"]}, hr.DataError, "needs a column of another modality beside 'item', such as item, genre, hour."),
         ({"item": ["a"], "genres": ["drama"]}, hr.ModelError, "unknown modality 'genres'"),
         ({"item": ["a"], "genre": ["dramas"]}, hr.DataError, "unknown genre 'dramas': the model knows 3 of them"),
-        ({"item": ["a", None], "genre": ["drama", "drama"]}, hr.DataError, "modality 'item': ids must be unique and not null."),
+        ({"item": ["a", None], "genre": ["drama", "drama"]}, hr.DataError, "fold_in: column 'item' has nulls; every row needs the"),
         ({"item": ["a"], "genre": ["drama"], "weight": [-1.0]}, hr.DataError, "fold_in: weight must be positive and finite"),
         ({"item": ["a"], "genre": ["drama"], "weight": [float("nan")]}, hr.DataError, "weight must be positive and finite"),
         ({"item": ["a"], "genre": ["drama"], "weight": ["x"]}, hr.DataError, "fold_in: weight must be a column of numbers"),

@@ -306,6 +306,17 @@ def test_columns_of_the_trials() -> None:
     }  # fmt: skip
 
 
+def test_attributes_are_left_out_of_the_default_space(films: hr.Hypergraph) -> None:
+    options = {"n_passes": (3,), "n_topics": 4, "progress": False}
+    found = hr.tune(films, "watched", by="cold_items", trials=2, attributes=hr.Attributes(), **options)
+    assert found.config["attributes"] is not None
+    assert "genre" not in (found.config.get("edges") or {})
+    assert found.model.described is not None
+    named = hr.Attributes(edges={"genre": 2.0})
+    found = hr.tune(films, "watched", trials=1, attributes=named, **options)
+    assert list(found.model.fitted_edges) == ["watched", "watched_at"]
+
+
 def test_default_spaces(films: hr.Hypergraph) -> None:
     alone = default_space(films, "watched", edges=["watched"])
     weights = alone["neighbours"]
