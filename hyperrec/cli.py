@@ -288,7 +288,7 @@ def evaluate(
     edge_type
         The user-item edges to split; its first modality owns the histories.
     by
-        What is held out: random, last, time, cold_items or cold_users.
+        What is held out: random, last, time, cold_items (which alone are ranked then) or cold_users.
     fraction
         How much of it, but for last.
     """
@@ -296,9 +296,10 @@ def evaluate(
 
     edges = _weights(edge) or {edge_type: 1.0}
     train, test = hr.split(hr.read_logs(schema, source), edge_type, by=by, fraction=fraction, seed=seed)
-    user = train.edge_table(edge_type).modalities[0]
+    user, item = train.edge_table(edge_type).vertex_columns[:2]
     model = hr.TopicModel(topics, user, edges=edges, n_passes=passes).fit(train, progress=True)
-    _show(hr.evaluate(model, train, test).metrics, out)
+    among = test.table(edge_type)[item] if by == "cold_items" else None
+    _show(hr.evaluate(model, train, test, among=among).metrics, out)
 
 
 measure = App(name="benchmark", help="Measure hyperrec beside its peers, all tuned alike (extra: bench).")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 from hyperrec.diversity import list_diversity, user_vectors
 from hyperrec.errors import DataError, ModelError, did_you_mean, listed
+from hyperrec.histories import listed_ids
 from hyperrec.hypergraph import Hypergraph
 from hyperrec.metrics import hits, per_user
 
@@ -90,13 +91,15 @@ def evaluate(
     *,
     edge_type: str | None = None,
     filter_seen: bool = True,
+    among: Iterable[Any] | None = None,
     items: np.ndarray | sp.csr_matrix | None = None,
     seed: int = 0,
 ) -> Evaluation:
     """Rank all items for every user with held-out edges, and measure the lists.
 
     k : list lengths. edge_type : the held-out type; the only one of `test` by default. filter_seen : items of the user's training
-        edges are neither recommended nor expected. seed : of the bootstrap. items : (I, D) vectors of all items, for the diversity.
+        edges are neither recommended nor expected. among : ids of the items that lists may show and are expected to, such as those
+        without events; all by default. seed : of the bootstrap. items : (I, D) vectors of all items, for the diversity.
 
     Returns
     -------
@@ -132,6 +135,10 @@ def evaluate(
     if filter_seen:
         held = (held - held.multiply(seen)).tocsr()
         held.eliminate_zeros()
+    options: dict[str, Any] = {}
+    if among is not None:
+        shown = np.unique(train.vocabulary(train.edge_table(edge_type).modalities[1]).rows(listed_ids(among)))
+        options["among"], held = shown, (held @ _only(shown, held.shape[1])).tocsr()
     users = np.flatnonzero(np.diff(held.indptr))
     if not len(users):
         raise DataError(f"the test split has no edges of '{edge_type}' to find: nothing can be measured.")
@@ -139,11 +146,18 @@ def evaluate(
         raise DataError(f"items must be the vectors ({seen.shape[1]}, D) of all items in train; got the shape {np.shape(items)}.")
     ranked = np.concatenate(
         [
-            model.recommend_rows(batch, lengths[-1], seen[batch] if filter_seen else None)[0]
+            model.recommend_rows(batch, lengths[-1], seen[batch] if filter_seen else None, **options)[0]
             for batch in np.split(users, range(BATCH, len(users), BATCH))
         ]
     )
-    return measure(getattr(model, "name", "model"), ranked, held[users], users, seen, lengths, items=items, seed=seed)
+    n_listed = len(options["among"]) if options else None
+    name = getattr(model, "name", "model")
+    return measure(name, ranked, held[users], users, seen, lengths, n_listed=n_listed, items=items, seed=seed)
+
+
+def _only(rows: np.ndarray, n: int) -> sp.csr_matrix:
+    """(n, n): what keeps these columns and makes the others empty."""
+    return sp.csr_matrix((np.ones(len(rows), np.float32), (rows, rows)), (n, n))
 
 
 def measure(

@@ -93,7 +93,7 @@ def tune(
     for the validation split are not made. A rung is fitted from the start, so that the config gives what was measured.
 
     edge_type : the user-item edges to predict, the first type by default. by, fraction : what the validation split holds out, as
-        `hr.split` takes them; split off the test split before.
+        `hr.split` takes them; split off the test split before. With by="cold_items" these items alone are ranked.
     space : option of TopicModel -> a list (one of it is drawn), (low, high) or (low, high, "log") (a number, whole when both are),
         {name: any of these} for edges=, or anything else, as it is. By default `default_space`.
     options : of TopicModel, that all trials have; no parameters of the default space then. container: the first modality of the
@@ -140,6 +140,7 @@ def tune(
         "fraction": fraction, "trials": trials, "n_passes": rungs, "space": told(space), "metric": metric,
         "filter_seen": filter_seen, "options": told(options),
     }  # fmt: skip
+    cold = validation.table(edge_type)[inner.edge_table(edge_type).vertex_columns[1]] if by == "cold_items" else None
     show = sys.stderr.isatty() if progress is None else progress
     ledger = Ledger.of(Path(folder) if folder is not None else None, question)
 
@@ -148,7 +149,7 @@ def tune(
             return {**before, "rung": rung + 1, "n_passes": rungs[rung], "seconds": 0.0}
         start = time.perf_counter()
         model = TopicModel(**configs[trial], n_passes=rungs[rung]).fit(inner, progress=False)
-        found = evaluate(model, inner, validation, int(named[2]), edge_type=edge_type, filter_seen=filter_seen)
+        found = evaluate(model, inner, validation, int(named[2]), edge_type=edge_type, filter_seen=filter_seen, among=cold)
         drawn = flat({name: configs[trial][name] for name in space})
         run = {"trial": trial + 1, "rung": rung + 1, "n_passes": rungs[rung], "passes": model.history.height}
         return {**run, **drawn, "value": found[metric], "seconds": round(time.perf_counter() - start, 2)}

@@ -190,6 +190,21 @@ def test_k_is_one_or_more(worlds: Worlds, k: Any) -> None:
     assert str(k) in str(caught.value)
 
 
+def test_lists_of_some_items_alone(films: hr.Hypergraph) -> None:
+    train, test = hr.split(films, "watched", by="cold_items", seed=3)
+    cold = test.table("watched")["item"].unique()
+    model = hr.TopicModel(3, edges={"watched": 1.0}, attributes=hr.Attributes(), n_passes=5).fit(train, progress=False)
+    found = hr.evaluate(model, train, test, 5, among=cold)
+    held = dict(test.table("watched").group_by("user").agg("item").iter_rows())
+    lists = dict(model.recommend(list(held), k=5, among=cold).group_by("user").agg("item").iter_rows())
+    share = [len({*lists[user]} & {*held[user]}) / len(held[user]) for user in held]
+    assert found["recall@5"] == pytest.approx(np.mean(share))
+    assert found["recall@5"] > hr.evaluate(model, train, test, 5)["recall@5"]
+    assert found["coverage@5"] == pytest.approx(len({one for items in lists.values() for one in items}) / len(cold))
+    with pytest.raises(DataError, match="unknown item 'film'"):
+        hr.evaluate(model, train, test, among=["film"])
+
+
 def test_more_than_all_items(worlds: Worlds) -> None:
     got = hr.evaluate(Fixed(np.zeros((120, 60))), *worlds, 100)
     assert got["recall@100"] == got["coverage@100"] == 1

@@ -134,7 +134,7 @@ def test_scores_are_multiplied_by_a_power_of_popularity(case: str, exponent: flo
     genre = pl.DataFrame({"item": range(24), "genre": ["a", "b", "c"] * 8})  # the last four are in no history
     options: dict[str, Any] = {"edges": {"seen": 1.0, "genre": 1.0}, "n_passes": 5, **FORMS.get(case, {})}
     if case == "cold items":
-        options["attributes"] = hr.Attributes()
+        options |= {"edges": {"seen": 1.0}, "attributes": hr.Attributes()}
     if case != "own events":
         seen = seen.unique(["user", "item"], keep="first", maintain_order=True)
     asked: dict[str, Any] = {"k": 24, "filter_seen": case != "own events"}
