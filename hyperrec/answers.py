@@ -13,7 +13,7 @@ import polars as pl
 import scipy.sparse as sp
 
 from hyperrec.attributes import Attributes, Described
-from hyperrec.cold import folded_in, place_unmet, steadied, weights_of, with_items
+from hyperrec.cold import folded_in, place_unmet, situated_with_kin, steadied, weights_of, with_items
 from hyperrec.errors import DataError, ModelError, did_you_mean, listed
 from hyperrec.explain import Explanation, explain, normalized, position_vectors
 from hyperrec.histories import listed_ids, one_after_other, read_histories
@@ -385,12 +385,16 @@ class Answers:
     def _forget_caches(self) -> None:
         self._indexes = {}
         self._item_weights = None
-        for name in ("_items", "_usual_weight", "_weight_products"):
+        for name in ("_items", "_usual_weight", "_weight_products", "_situated"):
             self.__dict__.pop(name, None)
 
     @cached_property
     def _items(self) -> Items:
         return Items.of(self)
+
+    @cached_property
+    def _situated(self) -> Situated | None:
+        return situated_with_kin(self)
 
     @cached_property
     def _weight_products(self) -> Products:

@@ -34,7 +34,8 @@ class Attributes:
     what it says for each topic:
 
     - an item without events has p(i|t) as the sum of the vectors of its attributes, and to its score comes
-      likeness * sum_j (K_ij - mean_j K_ij)+ over the items j of the history, K the cosine of their features;
+      likeness * sum_j (K_ij - mean_j K_ij)+ over the items j of the history, K the cosine of their features; in a context its ln
+      lift is the mean of theirs (`hyperrec.situated`);
     - to the score of an item with events comes, in lists of new items, warm_likeness * sum_j K_ij over those items j of the history
       that are among the NEAREST to it;
     - a user has p(t|attributes) instead of p(t) in the `history_prior` of `TopicModel`, where something is known of her. Known

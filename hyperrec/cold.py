@@ -17,6 +17,7 @@ from hyperrec.cells import one_a_cell
 from hyperrec.errors import DataError, ModelError, listed
 from hyperrec.hypergraph import vertex_columns
 from hyperrec.neighbours import weights_between
+from hyperrec.situated import Situated
 from hyperrec.topics.state import State
 from hyperrec.vocabulary import Vocabulary
 
@@ -110,13 +111,28 @@ def with_likeness(model: Answers, weights: sp.csr_matrix | None) -> sp.csr_matri
     """The weights between items with those to items without events, from the items that they are like."""
     if model.described is None or model.attributes is None or not model.attributes.likeness:
         return weights
-    items, size = model.described[1], model.seen.shape[1]
-    rows = _unmet(model, items)
-    if not len(rows):
+    items = model.described[1]
+    if (likeness := _to_unmet(model, items)) is None:
         return weights
+    return _sum(weights, np.float32(items.scale * model.attributes.likeness) * likeness)
+
+
+def _to_unmet(model: Answers, items: Described) -> sp.csr_matrix | None:
+    """(I, I) CSR float32, columns of the items without events: how like they are to those that have some; None: there are none."""
+    rows, size = _unmet(model, items), model.seen.shape[1]
+    if not len(rows):
+        return None
     likeness = items.likeness(items.features[rows], np.flatnonzero(np.bincount(model.seen.indices, minlength=size)))
     columns = sp.csr_matrix((np.ones(len(rows), np.float32), (np.arange(len(rows)), rows)), (len(rows), size))
-    return _sum(weights, np.float32(items.scale * model.attributes.likeness) * (likeness @ columns))
+    return likeness @ columns
+
+
+def situated_with_kin(model: Answers) -> Situated | None:
+    """The lifts of items in contexts, those without events as the items that they are like."""
+    if model.situated is None or model.described is None or (kin := _to_unmet(model, model.described[1])) is None:
+        return model.situated
+    total = np.asarray(kin.sum(axis=0)).ravel()
+    return replace(model.situated, kin=kin @ sp.diags_array(1 / np.maximum(total, np.float32(1e-30)), format="csr"))
 
 
 def what_is_known(model: Answers, features: sp.csr_matrix | None) -> np.ndarray:

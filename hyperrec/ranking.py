@@ -163,9 +163,9 @@ class Asked:
 
     def lift_of(self, model: Answers, item: int) -> float:
         """Of an item, in the context of the first user."""
-        if self.places is None or model.situated is None:
+        if self.places is None or model._situated is None:
             return 1.0
-        return float(model.situated.factor(self.places[0], model.sizes[model.item_modality])[item])
+        return float(model._situated.factor(self.places[0], model.sizes[model.item_modality])[item])
 
     def index(self, items: Items) -> Index:
         """Of the items that the lists are made of."""
@@ -180,7 +180,7 @@ def asked_for(model: Answers, users: Users, given: Mapping[str, np.ndarray] | No
     """
     lifts = users.lifts if given is None else _under(model, users.lifts, given)
     left_out = _left_out(users, seen)
-    places = model.situated.places(given, len(lifts)) if given and model.situated else None
+    places = model._situated.places(given, len(lifts)) if given and model._situated else None
     if seen is None and users.memory is not None:  # weights between items say what else she may want: nothing of what comes back
         own, rest = users.memory.of(users.rows, users.seen.shape[1], given)
         return _situated(model, Asked(lifts, rest, None, own, left_out, places))
@@ -207,10 +207,10 @@ def _situated(model: Answers, asked: Asked) -> Asked:
 
 def _by_place(model: Answers, places: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """The rows that are asked in each of the places (n, M), and the lifts of all items there."""
-    assert model.situated is not None
+    assert model._situated is not None
     each, of_row = np.unique(places, axis=0, return_inverse=True)
     for number, place in enumerate(each):
-        yield np.flatnonzero(of_row == number), model.situated.factor(place, model.sizes[model.item_modality])
+        yield np.flatnonzero(of_row == number), model._situated.factor(place, model.sizes[model.item_modality])
 
 
 def _left_out(users: Users, seen: sp.csr_matrix | None) -> sp.csr_matrix | None:

@@ -28,20 +28,28 @@ class Situated:
 
     with the kappa that is the most likely, for each modality: one that says nothing of single items has lifts of 1.
 
-    edge_type: what is counted. modalities: contexts. found, expected: of each, n and E, (C, I) CSR.
+    edge_type: what is counted. modalities: contexts. found, expected: of each, n and E, (C, I) CSR. kin (I, I) CSR: the items that
+    those without events are like, columns of weights that sum to 1; their ln lifts are the mean of these.
     """
 
     edge_type: str
     modalities: tuple[str, ...]
     found: tuple[sp.csr_matrix, ...]
     expected: tuple[sp.csr_matrix, ...]
+    kin: sp.csr_matrix | None = None
 
     @cached_property
     def lifts(self) -> dict[str, sp.csr_matrix]:
         """modality -> ln lift (C, I) CSR, of those that say something."""
         read = zip(self.modalities, self.found, self.expected, strict=True)
         lifts = {modality: ln_lifts(found, expected) for modality, found, expected in read}
-        return {modality: one for modality, one in lifts.items() if one is not None}
+        return {modality: self._and_kin(one) for modality, one in lifts.items() if one is not None}
+
+    def _and_kin(self, lifts: sp.csr_matrix) -> sp.csr_matrix:
+        if self.kin is None:
+            return lifts
+        lifts.resize(lifts.shape[0], self.kin.shape[0])
+        return (lifts + lifts @ self.kin).tocsr()
 
     def factor(self, places: np.ndarray, n_items: int) -> np.ndarray:
         """(I,) float32, the lifts of all items in a context: rows (M,) of the modalities of `lifts`, -1 where nothing is given.

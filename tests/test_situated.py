@@ -12,6 +12,7 @@ import pytest
 import scipy.sparse as sp
 
 import hyperrec as hr
+from hyperrec.attributes import LENGTH
 from hyperrec.situated import STRENGTHS, Situated, ln_lifts, situated_of
 
 COUNTRIES = 4
@@ -150,3 +151,32 @@ def test_going_on_with_other_edges_forgets_no_context(tmp_path: Path) -> None:
     again = hr.load(model.save(tmp_path / "model"))
     for when in ("morning", "noon"):
         assert again.recommend(k=3, given={"when": when}).equals(model.recommend(k=3, given={"when": when}))
+
+
+def test_new_items_have_the_lifts_of_those_that_they_are_like(tmp_path: Path) -> None:
+    kind = pl.DataFrame({"item": [*range(32), 100, 101], "kind": [*(["a", "b"] * 16), "a", "b"]})
+    graph = hr.Hypergraph.from_frames(used=used(), kind=kind)
+    model = fit(graph, edges={"used": 1.0}, attributes=hr.Attributes(), neighbours=None)
+    assert model.situated is not None
+    assert model.described is not None
+    plain = model.situated.lifts["when"].toarray()
+    met = np.bincount(model.seen.indices, minlength=model.seen.shape[1]) > 0
+    new = model.vocabularies["item"].rows([100, 101])
+    features = model.described[1].features.toarray()
+    like = naive.likeness(features, np.flatnonzero(met), new, LENGTH)
+    assert model._situated is not None
+    found = model._situated.lifts["when"].toarray()
+    np.testing.assert_allclose(found[:, met], plain[:, met])
+    np.testing.assert_allclose(found[:, new], plain[:, met] @ (like / like.sum(axis=0)), rtol=1e-4, atol=1e-6)
+    for when, best in (("morning", 100), ("evening", 101)):
+        lists = model.recommend([1, 2, 3], k=2, among=[100, 101], given={"when": when})
+        assert lists.filter(rank=1)["item"].to_list() == [best] * 3
+    why = model.explain(1, 100, given={"when": "morning"})
+    listed = model.recommend(1, k=2, among=[100], given={"when": "morning"})["score"][0]
+    assert why.score == pytest.approx(listed, rel=1e-4)
+    longer = model.with_items(pl.DataFrame({"item": [200], "kind": ["a"]}))
+    both = longer.recommend(1, k=2, among=[100, 200], given={"when": "morning"})["score"]
+    assert both[0] == pytest.approx(both[1], rel=1e-4)
+    again = hr.load(model.save(tmp_path / "model"))
+    asked: dict[str, Any] = {"k": 40, "given": {"when": "evening"}}
+    assert again.recommend([1, 2], **asked).equals(model.recommend([1, 2], **asked))
