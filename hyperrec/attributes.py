@@ -37,7 +37,8 @@ class Attributes:
       likeness * sum_j (K_ij - mean_j K_ij)+ over the items j of the history, K the cosine of their features; in a context its ln
       lift is the mean of theirs (`hyperrec.situated`);
     - to the score of an item with events comes, in lists of new items, warm_likeness * sum_j K_ij over those items j of the history
-      that are among the NEAREST to it;
+      that are among the NEAREST to it, K multiplied so that an item of a history gives 1 to all others on the average, as to the
+      topics of `Neighbours(share=)`;
     - a user has p(t|attributes) instead of p(t) in the `history_prior` of `TopicModel`, where something is known of her. Known
       users keep vectors that are their own (context=None).
 
@@ -52,7 +53,7 @@ class Attributes:
     edges: Mapping[str, float] | None = None
     regularization: float = 3.0
     likeness: float = 0.03
-    warm_likeness: float = 0.02
+    warm_likeness: float = 0.1
 
     def __post_init__(self) -> None:
         for name in ("regularization", "likeness", "warm_likeness"):

@@ -93,10 +93,11 @@ def weights_of(model: Answers) -> sp.csr_matrix | None:
     """All weights between items (I, I) CSR float32: those of `neighbours`, and those between items that are alike."""
     weights = weights_between(model) if model.neighbours else None
     if model.described is not None and model.attributes is not None and model.attributes.warm_likeness:
-        items = model.described[1]
-        met = np.bincount(model.seen.indices, minlength=model.seen.shape[1]) > 0
-        if len(rows := np.flatnonzero(met & (np.diff(items.features.indptr) > 0))):
-            weights = _sum(weights, np.float32(model.attributes.warm_likeness) * items.nearest(rows))
+        items, popularity = model.described[1], np.bincount(model.seen.indices, minlength=model.seen.shape[1])
+        if len(rows := np.flatnonzero((popularity > 0) & (np.diff(items.features.indptr) > 0))):
+            alike = items.nearest(rows)
+            usual = float(popularity @ np.asarray(alike.sum(axis=1)).ravel()) / popularity.sum()
+            weights = _sum(weights, np.float32(model.attributes.warm_likeness / max(usual, 1e-30)) * alike)
     return with_likeness(model, weights)
 
 

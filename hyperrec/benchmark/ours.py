@@ -168,7 +168,7 @@ def draw_basket(rng: np.random.Generator, task: Task) -> dict[str, Any]:
 def draw_typed(rng: np.random.Generator, task: Task, *, kinds: tuple[str, ...], used: bool) -> dict[str, Any]:
     """The same draws with the edges and without them, but for the weights of edge types among topics (`kinds`), and for the
     likeness that the others tell."""
-    weights = {**{kind: _draw_power(rng, -2, 0) for kind in kinds}, "warm_likeness": _draw_power(rng, -2.5, -1)}
+    weights = {**{kind: _draw_power(rng, -2, 0) for kind in kinds}, "warm_likeness": _draw_power(rng, -1.7, -0.3)}
     base = draw_warm(rng, task)
     return {**base, **weights} if used else base
 
