@@ -585,6 +585,25 @@ def weights_between_sets(
     return found
 
 
+def sharper_weights(
+    x: np.ndarray, expected: np.ndarray, weight: np.ndarray, regularization: np.ndarray, share: float, s: float
+) -> np.ndarray:
+    """The same W with eigenvalues l of the Gram matrix counted l^s / (l^s + r^s), for columns scaled to one regularization r."""
+    r = float(regularization.mean())
+    scale = np.sqrt(r / regularization)
+    scaled, n = np.sqrt(weight)[:, None] * x * scale, x.shape[1]
+    values, vectors = np.linalg.eigh(scaled.T @ scaled)
+    values = np.maximum(values, 1e-12)
+    told = (vectors * (values**s / (values**s + r**s))) @ vectors.T
+    filtered = (vectors * (values ** (s - 1) / (values**s + r**s))) @ vectors.T
+    found = np.zeros((n, n))
+    for i in range(n):
+        column = told[:, i] / scale[i] - filtered @ scaled.T @ (np.sqrt(weight) * share * expected[:, i])
+        left = (np.eye(n) - told)[:, i]
+        found[:, i] = scale * (column - left * column[i] / left[i])
+    return found
+
+
 def weights_in_order(
     histories: list[list[int]],
     contexts: list[list[np.ndarray]],

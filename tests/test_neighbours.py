@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import naive
+import numba
 import numpy as np
 import polars as pl
 import pytest
@@ -63,6 +64,38 @@ def test_sets_are_ridge_regression_on_what_topics_leave(
     np.testing.assert_allclose(model.item_weights.toarray(), found, rtol=1e-3, atol=1e-5)
     assert (model.item_weights.diagonal() == 0).all()
     assert (found < -0.01).any()  # an item can speak against another
+
+
+@pytest.mark.parametrize("size", [(60, 20), (20, 60)], ids=["over items", "over users"])
+@pytest.mark.parametrize(("sharpness", "exponent", "share"), [(1.0, 0.3, 0.4), (1.5, 0.0, 0.5), (2.0, 0.5, 0.2), (3.0, -0.2, 0.0)])
+def test_sharper_weights_are_of_the_spectrum(size: tuple[int, int], sharpness: float, exponent: float, share: float) -> None:
+    options = hr.Neighbours(regularization=20, exponent=exponent, sharpness=sharpness, share=share)
+    model = hr.TopicModel(3, n_passes=8, length_damping=0.4, neighbours=options).fit(watched(*size))
+    x = (model.seen.toarray() > 0).astype(float)
+    lengths = x.sum(axis=1)
+    expected = lengths[:, None] * by_topics(model, model._user_lifts(np.arange(len(x))))
+    weight = lengths**-0.4 / (lengths**-0.4).mean()
+    found = naive.sharper_weights(x, expected, weight, ridge_of(model, 20, exponent), share, sharpness)
+    if sharpness == 1:
+        ridge = naive.weights_between_sets(x, expected, weight, ridge_of(model, 20, exponent), share)
+        np.testing.assert_allclose(found, ridge, rtol=1e-6, atol=1e-9)
+    assert model.item_weights is not None
+    np.testing.assert_allclose(model.item_weights.toarray(), found, rtol=2e-3, atol=2e-5)
+
+
+def test_sharper_weights_in_order_and_in_threads() -> None:
+    options, before = hr.Neighbours(regularization=20, sharpness=2), numba.get_num_threads()
+    lists = []
+    for threads in (1, before):
+        numba.set_num_threads(threads)
+        model = hr.TopicModel(3, context=hr.Recency(0.4), n_passes=8, neighbours=options).fit(watched())
+        lists.append(model.recommend(k=5))
+    numba.set_num_threads(before)
+    assert lists[0].equals(lists[1])
+    plain = hr.TopicModel(3, context=hr.Recency(0.4), n_passes=8, neighbours=hr.Neighbours(regularization=20)).fit(watched())
+    assert plain.item_weights is not None
+    assert model.item_weights is not None
+    assert abs(plain.item_weights - model.item_weights).max() > 1e-3
 
 
 @pytest.mark.parametrize(("gamma", "exponent"), [(0.15, 0.0), (0.6, 0.5), (1.0, -0.5)])
@@ -224,6 +257,7 @@ def test_pieces_of_histories_make_the_same_weights(monkeypatch: pytest.MonkeyPat
         ({"regularization": 0}, "Neighbours: regularization must be a number above 0; got 0."),
         ({"regularization": float("nan")}, "Neighbours: regularization must be a number above 0; got nan."),
         ({"exponent": -1.5}, "Neighbours: exponent must be a number from -1 to 1; got -1.5."),
+        ({"sharpness": 0.5}, "Neighbours: sharpness must be a number from 1 to 4; got 0.5."),
         ({"share": 1.5}, "Neighbours: share must be a number from 0 to 1; got 1.5."),
         ({"gamma": 0}, "Neighbours: gamma must be a number above 0 to 1; got 0."),
         ({"gamma": "much"}, "Neighbours: gamma must be a number above 0 to 1; got 'much'."),

@@ -101,7 +101,8 @@ def draw_warm(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     return {
         **_draw_topics(rng, task, [200, 400], (20, 80)),
         "regularization": _draw_power(rng, 1.8, 3.2),
-        "exponent": _draw_within(rng, -0.2, 0.4),
+        "exponent": _draw_within(rng, -0.1, 0.5),
+        "sharpness": float(rng.choice([1, 1.5, 2])),
         "share": _draw_within(rng, 0.1, 0.6),
         "kept": int(rng.choice([100, 1000, 3000])),
         "popularity_exponent": _draw_within(rng, -0.25, 0.05),
@@ -205,7 +206,7 @@ def fit_with(task: Task, options: Options, *, kinds: tuple[str, ...], attributes
 
 def _fitted(task: Task, edges: dict[str, float], options: Options, attributes: Attributes | None = None) -> TopicModel:
     rest = dict(options)
-    drawn = {name: rest.pop(name) for name in ("regularization", "exponent", "share", "kept", "gamma") if name in rest}
+    drawn = {name: rest.pop(name) for name in ("regularization", "exponent", "sharpness", "share", "kept", "gamma") if name in rest}
     neighbours = Neighbours(**drawn)
     model = TopicModel(container=task.user, edges=edges, neighbours=neighbours, attributes=attributes, **rest)
     model.fit(task.train, progress=False)
