@@ -20,7 +20,9 @@ GAMMAS = (0.1, 0.15, 0.2, 0.3, 0.4, 0.55, 0.75)
 REGULARIZATIONS = (100.0, 200.0, 350.0, 500.0, 750.0, 1000.0, 1500.0)
 OF_LATER = (1000.0, 2000.0, 3500.0, 6000.0, 10_000.0, 20_000.0)  # what comes later is less like the histories, and more popular
 SHARES = (0.15, 0.25, 0.4, 0.5)
-EXPONENTS = (0.0, 0.2)
+EXPONENTS = (0.0, 0.2, 0.4)
+SHARPNESSES = (1.0, 2.0)  # where no more than SPECTRAL items, or users, have to be gone through
+SPECTRAL = 5000
 KEPT = (100, 300, 1000, 3000)
 DECAYS = (0.05, 0.1, 0.15, 0.2)
 
@@ -34,14 +36,20 @@ def default_space(graph: Hypergraph, edge_type: str, *, by: str = "random", edge
     """
     user, item = graph.edge_table(edge_type).modalities[:2]
     n_items = len(graph.vocabulary(item))
+    side = n_items if by == "last" else min(n_items, len(graph.vocabulary(user)))  # of the matrix that weights are made of
     space: dict[str, Any] = {
         "n_topics": sorted({min(one, n_items) for one in N_TOPICS}),
         "length_damping": (0.0, 0.5),
         "drop_below": [0.0, 0.002],
         "neighbours": [
-            Neighbours(regularization=one, exponent=exponent, share=share, kept=kept, gamma=gamma)
-            for one, exponent, share, kept, gamma in product(
-                OF_LATER if by == "time" else REGULARIZATIONS, EXPONENTS, SHARES, KEPT, DECAYS if by == "last" else DECAYS[2:3]
+            Neighbours(regularization=one, exponent=exponent, sharpness=sharpness, share=share, kept=kept, gamma=gamma)
+            for one, exponent, sharpness, share, kept, gamma in product(
+                OF_LATER if by == "time" else REGULARIZATIONS,
+                EXPONENTS,
+                SHARPNESSES if side <= SPECTRAL else SHARPNESSES[:1],
+                SHARES,
+                KEPT,
+                DECAYS if by == "last" else DECAYS[2:3],
             )
         ],
         "popularity_exponent": (-0.1, 0.5) if by == "time" else (-0.2, 0.05),

@@ -324,6 +324,7 @@ def test_default_spaces(films: hr.Hypergraph) -> None:
         "n_topics": [60], "length_damping": (0.0, 0.5), "drop_below": [0.0, 0.002], "popularity_exponent": (-0.2, 0.05),
     }  # fmt: skip
     assert {one.gamma for one in weights} == {0.15}  # not read: histories are sets
+    assert {one.sharpness for one in weights} == {1.0, 2.0}
     assert list(default_space(films, "watched", by="last", edges=["watched"])) == [*alone, "context"]
     in_time = default_space(films, "watched", by="time", edges=["watched"])
     assert list(in_time) == [*alone, "history_prior"]
