@@ -37,8 +37,8 @@ class Attributes:
       likeness * sum_j (K_ij - mean_j K_ij)+ over the items j of the history, K the cosine of their features; in a context its ln
       lift is the mean of theirs (`hyperrec.situated`);
     - to the score of an item with events comes, in lists of new items, warm_likeness * sum_j K_ij over those items j of the history
-      that are among the NEAREST to it, K multiplied so that an item of a history gives 1 to all others on the average, as to the
-      topics of `Neighbours(share=)`;
+      that are among the NEAREST to it, K multiplied so that an item of a history, of those with features, gives 1 to all others on
+      the average, as to the topics of `Neighbours(share=)`;
     - a user has p(t|attributes) instead of p(t) in the `history_prior` of `TopicModel`, where something is known of her. Known
       users keep vectors that are their own (context=None).
 
@@ -72,13 +72,23 @@ class Attributes:
     def chosen(self, graph: Any, fitted: Iterable[str], user: str, item: str) -> list[Told]:
         """The edge types of a graph that describe users and items. Raises ModelError for a type that does not."""
         there = {name: told for name, one in graph.edges.items() if (told := _told(name, one.modalities, user, item))}
+        chosen = self._named(graph, there, fitted)
+        for number, one in enumerate(chosen):
+            if same := [other.name for other in chosen[:number] if (other.modality, other.kind) == (one.modality, one.kind)]:
+                raise ModelError(
+                    f"Attributes: '{same[0]}' and '{one.name}' both describe {one.modality} by {one.kind.split('#')[0]}: name one "
+                    "of them in Attributes(edges=)."
+                )
+        return chosen
+
+    def _named(self, graph: Any, there: Mapping[str, Told], fitted: Iterable[str]) -> list[Told]:
         if self.edges is None:
             pairs = {name for name, one in graph.edges.items() if len(set(one.modalities)) == len(one.modalities) == 2}
             return [told for name, told in there.items() if name in pairs and name not in fitted]
         for name in self.edges:
             if name not in there:
                 raise ModelError(
-                    f"Attributes: '{name}' is no edge type between {user} or {item} and an attribute: there are {listed(there)}."
+                    f"Attributes: '{name}' is no edge type that describes users or items: there are {listed(there)}."
                     f"{did_you_mean(name, there)}"
                 )
         return [replace(there[name], weight=float(tau)) for name, tau in self.edges.items()]
@@ -126,8 +136,8 @@ class Described:
     scale: float = 1.0
 
     @classmethod
-    def of(cls, modality: str, graph: Hypergraph, edges: Sequence[Told]) -> Described:
-        """The features of a graph; vectors are still to be learned."""
+    def of(cls, modality: str, graph: Hypergraph, edges: Sequence[Told], met: np.ndarray) -> Described:
+        """The features of a graph; vectors are still to be learned. met: rows of the vertices with events."""
         kinds, vocabularies, parts, n_rows = [], [], [], len(graph.vocabulary(modality))
         for told in edges:
             if told.modality == modality:
@@ -136,7 +146,7 @@ class Described:
                 one = graph.to_arrays(told.name)
                 owner, attribute = (one.vertices[:, column] for column in told.columns)
                 counts = sp.csr_matrix((one.weight, (owner, attribute)), shape=(n_rows, len(vocabularies[-1])))
-                parts.append(counts if told.kind in graph.vocabularies else _and_itself(counts))
+                parts.append(counts if told.kind in graph.vocabularies else _and_itself(counts, met))
         counts = sp.hstack(parts, format="csr", dtype=np.float32) if parts else sp.csr_matrix((n_rows, 0), dtype=np.float32)
         counts.sum_duplicates()
         known = max(int((np.diff(counts.indptr) > 0).sum()), 1)
@@ -229,17 +239,23 @@ def check_columns(table: pl.DataFrame, described: Sequence[Described], others: I
 
 
 def _largest(table: np.ndarray, kept: int) -> sp.csr_matrix:
-    """The largest of each row (n, m), of numbers not below 0."""
+    """So many of each row (n, m), of numbers not below 0, that are the largest; of equal ones those that come first."""
     n_columns = table.shape[1]
     if n_columns > kept:
-        table[table < np.partition(table, n_columns - kept, axis=1)[:, n_columns - kept, None]] = 0
+        least = np.partition(table, n_columns - kept, axis=1)[:, n_columns - kept, None]
+        equal = table == least
+        room = kept - (table > least).sum(axis=1, keepdims=True)
+        table[(table < least) | (equal & (equal.cumsum(axis=1) > room))] = 0
     return sp.csr_matrix(table)
 
 
-def _and_itself(counts: sp.csr_matrix) -> sp.csr_matrix:
-    """Of edges between vertices of one modality: each is described by itself and those that it is joined to, in either order."""
+def _and_itself(counts: sp.csr_matrix, met: np.ndarray) -> sp.csr_matrix:
+    """Of edges between vertices of one modality: each is described by those that it is joined to, in either order, and by itself,
+    if it has events: else nothing is learned of it."""
     both = (counts + counts.T).tocsr()
-    return both + sp.diags_array((np.diff(both.indptr) > 0).astype(np.float32), format="csr")
+    itself = np.zeros(both.shape[0], np.float32)
+    itself[met] = np.diff(both.indptr)[met] > 0
+    return both + sp.diags_array(itself, format="csr")
 
 
 def _normalized(features: sp.csr_matrix, length: float = 1.0) -> sp.csr_matrix:

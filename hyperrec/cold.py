@@ -35,10 +35,11 @@ def describe(model: Answers, graph: Hypergraph, edges: Sequence[Told]) -> tuple[
     """What is known of users and items, learned from those who have events."""
     assert model.attributes is not None
     regularization = model.attributes.regularization
-    users, items = (Described.of(one, graph, edges) for one in (model.user_modality, model.item_modality))
     met = np.flatnonzero(np.diff(model.seen.tocsc().indptr))
     own = model._has_rows(model.user_modality)  # vectors that are not read from histories
     active = np.flatnonzero(np.diff(model.seen.indptr if own else model.histories.indptr))
+    users = Described.of(model.user_modality, graph, edges, active)
+    items = Described.of(model.item_modality, graph, edges, met)
     known = active[np.diff(users.features.indptr)[active] > 0]
     lifts = model._user_lifts(known) if own else model._history_lifts(model.histories.take(known))
     items = items.learned(met, model._items.probabilities(met), regularization)
@@ -94,9 +95,10 @@ def weights_of(model: Answers) -> sp.csr_matrix | None:
     weights = weights_between(model) if model.neighbours else None
     if model.described is not None and model.attributes is not None and model.attributes.warm_likeness:
         items, popularity = model.described[1], np.bincount(model.seen.indices, minlength=model.seen.shape[1])
-        if len(rows := np.flatnonzero((popularity > 0) & (np.diff(items.features.indptr) > 0))):
+        rows = np.argsort(-popularity, kind="stable")  # of those that are as alike the more popular ones speak
+        if len(rows := rows[(popularity[rows] > 0) & (np.diff(items.features.indptr)[rows] > 0)]):
             alike = items.nearest(rows)
-            usual = float(popularity @ np.asarray(alike.sum(axis=1)).ravel()) / popularity.sum()
+            usual = float(popularity @ np.asarray(alike.sum(axis=1)).ravel()) / popularity[rows].sum()
             weights = _sum(weights, np.float32(model.attributes.warm_likeness / max(usual, 1e-30)) * alike)
     return with_likeness(model, weights)
 

@@ -21,7 +21,7 @@ RESAMPLES = 1000
 
 
 class Recommender(Protocol):
-    """What can be evaluated: anything that ranks item rows for user rows."""
+    """What can be evaluated: anything that ranks item rows for user rows; with `evaluate(among=)` it gets their rows as among=."""
 
     name: str
 
@@ -139,6 +139,8 @@ def evaluate(
     if among is not None:
         shown = np.unique(train.vocabulary(train.edge_table(edge_type).modalities[1]).rows(listed_ids(among)))
         options["among"], held = shown, (held @ _only(shown, held.shape[1])).tocsr()
+        if not held.nnz:
+            raise DataError("evaluate: among= names no item that is to be found in the test split.")
     users = np.flatnonzero(np.diff(held.indptr))
     if not len(users):
         raise DataError(f"the test split has no edges of '{edge_type}' to find: nothing can be measured.")

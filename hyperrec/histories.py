@@ -59,7 +59,7 @@ def read_histories(model: Answers, frame: Any) -> Told:
     others = [one for one in model.vocabularies if one not in (user, item)]
     check_columns(table, (model.described or ())[:1], [user, item, "weight", "time", *others], "histories")
     if unread := [name for name in table.columns if name in others]:
-        logger.info("histories: column %s is not read: new users are told by their items", listed(unread))
+        logger.warning("histories: column %s is not read: new users are told by their items", listed(unread))
     ids = table[user].unique(maintain_order=True)
     if ids.null_count():
         raise DataError(f"histories: column '{user}' has nulls; every row needs the id of its user.")

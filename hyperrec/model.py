@@ -175,6 +175,12 @@ class TopicModel(Answers):
                 raise ModelError("online= takes its mini-batches from a graph in memory: fit to a store without it.")
             with scratch_folder(graph) as scratch:
                 return self._fit(assemble_stored(graph, edges, scratch, **self._settings), graph, edges, progress, kept, every)
+        user, item = roles(graph, edges, self.container)
+        if self.attributes and not self.attributes.chosen(graph, edges, user, item):
+            raise ModelError(
+                f"attributes= says nothing: every edge type of {user} and {item} is fitted. Leave those of attributes out of "
+                "TopicModel(edges=), or name them in Attributes(edges=)."
+            )
         return self._fit(assemble(graph, edges, **self._settings), graph, edges, progress, kept, every)
 
     def _fit(
@@ -323,11 +329,6 @@ class TopicModel(Answers):
         self.described = None
         if self.attributes and isinstance(graph, Hypergraph):
             told = self.attributes.chosen(graph, self.fitted_edges, self.user_modality, self.item_modality)
-            if not told:
-                raise ModelError(
-                    f"attributes= says nothing: every edge type of {self.user_modality} and {self.item_modality} is fitted. Leave "
-                    "those of attributes out of TopicModel(edges=), or name them in Attributes(edges=)."
-                )
             self.described = describe(self, graph, told)
             self._place_unmet()
         known = {*self.vocabularies, *(kind for one in self.described or () for kind, _ in one.kinds)}

@@ -198,7 +198,7 @@ class _OverItems:
             inverse = _inverse(gram, options)
             return cls(inverse, inverse)
         s, r = options.sharpness, options.regularization
-        return cls(*_spectral(gram, lambda one: one ** (s - 1) / (one**s + r**s), lambda one: r ** (s - 1) / (one**s + r**s)))
+        return cls(*_spectral(gram / r, *(lambda one, p=p: one**p / (one**s + 1) / r for p in (s - 1, 0))))
 
     def times(self, table: np.ndarray) -> np.ndarray:
         """Filtered columns (n, m)."""
@@ -230,7 +230,7 @@ class _OverUsers:
         _add_gram(_plain(x.T.tocsr()), np.ones(x.shape[1], np.float32), gram)
         if s == 1:
             return cls(x, _inverse(gram, options), None, np.float32(r))
-        left, filtered = _spectral(gram, *(lambda one, p=p: one ** (s - p) / (one**s + r**s) for p in (1, 2)))
+        left, filtered = _spectral(gram / r, *(lambda one, p=p: one ** (s - p) / (one**s + 1) / r**p for p in (1, 2)))
         return cls(x, left, filtered, np.float32(r))
 
     def times(self, table: np.ndarray) -> np.ndarray:

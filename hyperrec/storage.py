@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 FORMAT = "hyperrec-model"
-VERSION = 3
+VERSION = 4
 SPARSE = 0.25  # share of entries that are not zero, below which tables are saved by their rows
 HISTORY = ("indptr", "vertices", "weight", "importance", "starts")
 DTYPES = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "uint32": "U32", "bool": "BOOL"}
@@ -275,7 +275,7 @@ def load(folder: Path) -> TopicModel:
             config.get("described"), arrays, lambda number: _read(folder / f"attributes-{number}.parquet", _table)["id"]
         )
         for number, kind in enumerate(kind for one in model.described or () for kind, _ in one.kinds):
-            if "label" in (named := _read(folder / f"attributes-{number}.parquet", _table)).columns:
+            if "#" not in kind and "label" in (named := _read(folder / f"attributes-{number}.parquet", _table)).columns:
                 model.labels[kind] = named
         if "weights.data" in arrays:
             parts = tuple(arrays[f"weights.{name}"] for name in ("data", "indices", "indptr"))

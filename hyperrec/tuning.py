@@ -135,12 +135,12 @@ def tune(
     configs = [{**options, **one} for one in draws(space, trials, seed)]
     for config in configs:
         TopicModel(**config)  # what is out of range is told before anything is fitted
+    cold = validation.table(edge_type)[inner.edge_table(edge_type).vertex_columns[1]] if by == "cold_items" else None
     question = {
         "data": digest([[name, graph.to_arrays(name)] for name in graph.edges]), "edge_type": edge_type, "by": by,
         "fraction": fraction, "trials": trials, "n_passes": rungs, "space": told(space), "metric": metric,
-        "filter_seen": filter_seen, "options": told(options),
+        "filter_seen": filter_seen, "options": told(options), "among": None if cold is None else len(set(cold)),
     }  # fmt: skip
-    cold = validation.table(edge_type)[inner.edge_table(edge_type).vertex_columns[1]] if by == "cold_items" else None
     show = sys.stderr.isatty() if progress is None else progress
     ledger = Ledger.of(Path(folder) if folder is not None else None, question)
 

@@ -699,14 +699,12 @@ def likeness(features: np.ndarray, to: np.ndarray, of: np.ndarray, length: float
 
 
 def nearest(features: np.ndarray, rows: np.ndarray, kept: int) -> np.ndarray:
-    """(V, V): cosines of the features of these vertices; to each the largest, none with itself, equal ones together."""
+    """(V, V): cosines of the features of these vertices; to each the largest, none with itself, of equal ones the first."""
     cosine = unit(features) @ unit(features).T
     found = np.zeros_like(cosine)
     for i in rows:
-        others = [j for j in rows if j != i]
-        least = sorted((cosine[j, i] for j in others), reverse=True)[:kept][-1] if others else 0.0
-        for j in others:
-            found[j, i] = cosine[j, i] if cosine[j, i] >= least else 0.0
+        for j in sorted((j for j in rows if j != i), key=lambda j: -round(cosine[j, i], 9))[:kept]:
+            found[j, i] = cosine[j, i]
     return found
 
 

@@ -62,7 +62,7 @@ def test_features_and_what_they_say_match_naive(seed: int) -> None:
     others = pl.DataFrame({"item": np.arange(8), "word": np.full(8, 5)})
     graph = hr.Hypergraph.from_frames(word=frame, tag=others.rename({"word": "tag"}))
     told = hr.Attributes(edges={"word": 2.0, "tag": 1.0}).chosen(graph, (), "user", "item")
-    items = Described.of("item", graph, told)
+    items = Described.of("item", graph, told, np.arange(8))
     words = graph.vocabulary("word").ids.to_list()
     whole = np.column_stack([counts[:, words], np.ones(8)])
     features = naive.tf_idf(whole, np.array([2.0] * len(words) + [1.0]))
@@ -94,14 +94,16 @@ def test_edges_between_items_and_edges_of_three_describe_items() -> None:
     tagged = pl.DataFrame({"user": [0, 1, 1], "item": [0, 0, 3], "tag": ["new", "new", "old"]})
     graph = hr.Hypergraph.from_frames(cites=cites, tagged=tagged)
     chosen = hr.Attributes(edges={"cites": 2.0, "tagged": 1.0}).chosen(graph, (), "user", "item")
-    items = Described.of("item", graph, chosen)
-    assert Described.of("user", graph, chosen).features.shape == (2, 0)
     ids = graph.vocabulary("item").ids.to_list()
+    met = np.array([row for row, one in enumerate(ids) if one != 4])
+    items = Described.of("item", graph, chosen, met)
+    assert Described.of("user", graph, chosen, np.arange(2)).features.shape == (2, 0)
     edges = [(ids.index(a), ids.index(b), w) for a, b, w in cites.iter_rows()]
     tags = np.zeros((len(ids), 2))
     tags[ids.index(0), graph.vocabulary("tag").rows(["new"])[0]] = 2
     tags[ids.index(3), graph.vocabulary("tag").rows(["old"])[0]] = 1
     counts = np.hstack([naive.joined(edges, len(ids)), tags])
+    counts[ids.index(4), ids.index(4)] = 0  # without events
     features = naive.tf_idf(counts, np.array([2.0] * len(ids) + [1.0] * 2))
     np.testing.assert_allclose(items.features.toarray(), features, rtol=1e-5, atol=1e-6)
     assert not hr.Attributes().chosen(graph, (), "user", "item")  # such types have to be named
@@ -112,6 +114,38 @@ def cited_graph() -> hr.Hypergraph:
     watched = graph_of().table("watched").select("user", "item")
     rows = [(f"i{i}", f"i{j}") for i in range(60) for j in range(i % 3, i, 3) if (i + j) % 4 == 0]
     return hr.Hypergraph.from_frames(watched=watched, cites=pl.DataFrame(rows, schema=["item", "item#2"], orient="row"))
+
+
+def test_few_items_with_attributes_do_not_outweigh_the_others() -> None:
+    watched = graph_of().table("watched").select("user", "item")
+    rare = watched.group_by("item").len().sort("len", "item").head(4)["item"]
+    tags = pl.DataFrame({"item": rare, "tag": ["x", "x", "y", "y"]})
+    model = hr.TopicModel(4, n_passes=5, attributes=hr.Attributes(warm_likeness=0.1)).fit({"watched": watched, "tag": tags})
+    plain = hr.TopicModel(4, n_passes=5, attributes=hr.Attributes(warm_likeness=0)).fit({"watched": watched, "tag": tags})
+    assert model.item_weights is not None
+    more = (model.item_weights - plain.item_weights).toarray()
+    rows = model.vocabularies["item"].rows(rare)
+    assert 0 < more.max() == pytest.approx(0.1, rel=1e-4)
+    assert {*more.nonzero()[0]} == {*rows.tolist()}
+
+
+def test_a_new_item_scores_as_one_without_events_of_the_log() -> None:
+    cites = cited_graph().table("cites").select("item", "item#2")
+    cold = pl.DataFrame({"item": ["cold"] * 2, "item#2": ["i3", "i6"]})
+    watched = graph_of().table("watched").select("user", "item")
+    options: dict[str, Any] = {"edges": {"watched": 1.0}, "n_passes": 5, "attributes": hr.Attributes(edges={"cites": 1.0})}
+    model = hr.TopicModel(4, **options).fit({"watched": watched, "cites": pl.concat([cites, cold])})
+    longer = model.with_items(cold.with_columns(item=pl.lit("new")))
+    first, second = longer.recommend("u0", k=2, among=["cold", "new"])["score"]
+    assert first == pytest.approx(second, rel=1e-3)
+
+
+def test_items_that_are_as_alike_are_taken_by_their_number() -> None:
+    features = sp.csr_matrix(np.ones((120, 1), np.float32))
+    items = Described("item", [], [], np.ones(1), features, np.zeros((1, 0), np.float32))
+    found = items.nearest(np.arange(120)[::-1])
+    assert (np.diff(found.tocsc().indptr) <= NEAREST).all()
+    assert set(found[:, [3]].tocoo().row) == set(range(119, 119 - NEAREST, -1))
 
 
 @pytest.mark.parametrize("neighbours", [hr.Neighbours(), None], ids=["beside neighbours", "alone"])
@@ -126,7 +160,7 @@ def test_items_that_are_alike_speak_for_each_other(neighbours: hr.Neighbours | N
     met = np.flatnonzero((np.bincount(model.seen.indices, minlength=60) > 0) & features.any(axis=1))
     before = plain.item_weights.toarray() if plain.item_weights is not None else 0
     alike = naive.nearest(features, met, NEAREST)
-    each = [alike[item].sum() for item in model.seen.indices]  # what an event gives to others
+    each = [alike[item].sum() for item in model.seen.indices if features[item].any()]  # what an event gives to others
     expected = before + 0.2 * alike / np.mean(each)
     np.testing.assert_allclose(model.item_weights.toarray(), expected, rtol=1e-4, atol=1e-5)
     best = model.recommend(["u0"], k=1)
@@ -315,7 +349,7 @@ def test_messages(graph: hr.Hypergraph, tmp_path: Path) -> None:
     wrong: Any = "age"
     assert message(lambda: hr.TopicModel(3, attributes=wrong)) == "attributes must be hr.Attributes(...) or None; got 'age'."
     assert message(lambda: hr.TopicModel(3, attributes=hr.Attributes(edges={"gener": 1.0})).fit(graph)) == (
-        "Attributes: 'gener' is no edge type between user or item and an attribute: there are genre, word, age. "
+        "Attributes: 'gener' is no edge type that describes users or items: there are genre, word, age. "
         "Did you mean 'genre'?"
     )
     assert message(lambda: plain.with_items(frame)) == (
@@ -370,6 +404,11 @@ def test_attributes_that_say_nothing(graph: hr.Hypergraph) -> None:
     assert message(lambda: hr.TopicModel(4, edges=every, **options).fit(graph)) == (
         "attributes= says nothing: every edge type of user and item is fitted. Leave those of attributes out of "
         "TopicModel(edges=), or name them in Attributes(edges=)."
+    )
+    words = graph.table("word").select("item", "word")
+    twice = hr.Hypergraph.from_frames(watched=graph.table("watched").select("user", "item"), word=words, title=words)
+    assert message(lambda: hr.TopicModel(4, **options).fit(twice)) == (
+        "Attributes: 'word' and 'title' both describe item by word: name one of them in Attributes(edges=)."
     )
     at = graph.table("watched").select("user", "item", hour=pl.lit("noon"))
     only = hr.Hypergraph.from_frames(watched=at, genre=graph.table("genre").select("item", "genre"))

@@ -201,6 +201,8 @@ def test_lists_of_some_items_alone(films: hr.Hypergraph) -> None:
     assert found["recall@5"] == pytest.approx(np.mean(share))
     assert found["recall@5"] > hr.evaluate(model, train, test, 5)["recall@5"]
     assert found["coverage@5"] == pytest.approx(len({one for items in lists.values() for one in items}) / len(cold))
+    with pytest.raises(DataError, match="among= names no item that is to be found in the test split"):
+        hr.evaluate(model, train, test, among=[])
     with pytest.raises(DataError, match="unknown item 'film'"):
         hr.evaluate(model, train, test, among=["film"])
 

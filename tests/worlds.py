@@ -10,7 +10,7 @@ import polars as pl
 import hyperrec as hr
 
 USERS, ITEMS = 60, 45
-DAY = 8 * 86_400  # that long is each: whoever comes back was away for a week
+DAY = 86_400
 
 
 def _events(rng: np.random.Generator, *, repeat: bool, users: int = USERS, items: int = ITEMS, length: int = 16) -> pl.DataFrame:
@@ -19,7 +19,7 @@ def _events(rng: np.random.Generator, *, repeat: bool, users: int = USERS, items
     for user in range(users):
         kinds = np.where(rng.random(length) < 0.85, user % 3, rng.integers(0, 3, length))
         chosen = 3 * rng.integers(0, items // 3, length) + kinds
-        days = 3 * user + np.arange(length) // 2
+        days = 24 * user + np.arange(length) // 2 * (8 if user % 2 else 5)  # some come back after more than a week
         rows += [(user, int(item), 1_500_000_000 + DAY * int(day), int(item) % 3) for item, day in zip(chosen, days, strict=True)]
     frame = pl.DataFrame(rows, schema=["user", "item", "time", "hour"], orient="row")
     return frame if repeat else frame.unique(["user", "item"], maintain_order=True)
