@@ -33,3 +33,8 @@ def did_you_mean(name: object, known: Iterable[object]) -> str:
     """' Did you mean 'x'?' when a known name is close to `name`, else the empty string."""
     close = difflib.get_close_matches(str(name), [str(one) for one in known], n=1, cutoff=0.6)
     return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def first_line(error: Exception) -> str:
+    """What an error of a library says, without its end."""
+    return str(error).strip().partition("\n")[0].strip().rstrip(".:;")

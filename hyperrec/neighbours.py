@@ -35,8 +35,9 @@ class Neighbours:
     who has fewer than users have on the average: as many as that) lead to expect, and what each of her items adds to it. W
     minimizes the squared error of that score plus regularization * |W|^2:
 
-    - where histories are sets (`Mean`, `FoldIn`, no context), x_u are the user's items, and what is expected are these items, with
-      W_ii = 0, so that none speaks for itself: EASE (Steck 2019) of the residuals, beside topics as in Koren (2008);
+    - where histories are sets (`Mean`, `FoldIn`, no context), x_u are the user's items, by their weights, and what is expected are
+      these items, with W_ii = 0, so that none speaks for itself: EASE (Steck 2019) of the residuals, beside topics as in Koren
+      (2008);
     - where they have an order (`Recency` and the others), x holds (1 - gamma)^lag of the items before, and what is expected is
       the next one: N = 1.
 
@@ -51,6 +52,9 @@ class Neighbours:
     logs, with an exponent of .3 to .5. It takes all eigenvectors of the items, or of the users where they are fewer: 9 s for
     3,700 of them where ridge regression takes 1.5 (one thread). share : of the topics in what is expected; 0 leaves them out of
     it. kept : the largest weights to an item that are kept, by their absolute values.
+    weight_exponent : of the weight that an item has in a history, all its events together: x_uj is its power, over the mean of
+    them of the user. 0: all her items count alike. What is played or bought more often tells more of her, what is opened all day
+    may not. It is not read where histories have an order, or where `context` is None.
     gamma : of the decay; it is not read where histories are sets.
     max_items : the most frequent items have weights; the others are ranked by their topics.
 
@@ -64,6 +68,7 @@ class Neighbours:
     sharpness: float = 1.0
     share: float = 0.5
     kept: int = 1000
+    weight_exponent: float = 0.5
     gamma: float = 0.15
     max_items: int = 10_000
 
@@ -75,7 +80,8 @@ class Neighbours:
         tiny = np.finfo(float).tiny
         for name, low, high, limits in (
             ("regularization", tiny, np.finfo(float).max, "above 0"), ("exponent", -1, 1, "from -1 to 1"),
-            ("sharpness", 1, 4, "from 1 to 4"), ("share", 0, 1, "from 0 to 1"), ("gamma", tiny, 1, "above 0 to 1"),
+            ("sharpness", 1, 4, "from 1 to 4"), ("share", 0, 1, "from 0 to 1"), ("weight_exponent", 0, 2, "from 0 to 2"),
+            ("gamma", tiny, 1, "above 0 to 1"),
         ):  # fmt: skip
             value = getattr(self, name)
             number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
@@ -91,10 +97,24 @@ def in_order(context: Context | None) -> bool:
 def expected_from(model: Answers, history: History, seen: sp.csr_matrix) -> sp.csr_matrix:
     """x (D, I) CSR float32 of histories: their items, or decays of the last ones."""
     if not in_order(model.context):
-        return sp.csr_matrix((np.ones(seen.nnz, np.float32), seen.indices, seen.indptr), seen.shape)
+        return _weighted(model, history, seen)
     items, documents, owners = _items(model, history)
     lasts = np.flatnonzero(np.append(owners[1:] != owners[:-1], True)) if len(owners) else owners
     return _decays(items, documents, lasts, owners[lasts], seen.shape, _gamma(model), at_end=True)
+
+
+def _weighted(model: Answers, history: History, seen: sp.csr_matrix) -> sp.csr_matrix:
+    """seen (D, I) with, for each item, its weight in the history to the power `weight_exponent`, over the mean of them of its
+    container; 1 for an item that the history has not."""
+    x = sp.csr_matrix((np.ones(seen.nnz, np.float32), seen.indices, seen.indptr), seen.shape)
+    power = model.neighbours.weight_exponent if model.neighbours else 0.0
+    if not power or not model.expressed or not len(history.weight) or history.weight.min() == history.weight.max():
+        return x
+    told = history.matrix(len(model.state.lift))[:, model._rows(model.item_modality)].astype(float)
+    told.sum_duplicates()
+    told.data **= power
+    told.data *= np.repeat(np.diff(told.indptr) / np.maximum(np.asarray(told.sum(axis=1)).ravel(), 1e-30), np.diff(told.indptr))
+    return _plain((x - told.astype(bool).multiply(x) + told.multiply(x)).tocsr().astype(np.float32))
 
 
 def amounts(model: Answers, expected: sp.csr_matrix) -> np.ndarray:
@@ -295,12 +315,11 @@ def _pieces(model: Answers, items: np.ndarray) -> Iterator[Piece]:
     lengths = np.diff(model.histories.indptr) if in_order(model.context) else np.diff(model.seen.indptr)
     cuts = np.flatnonzero(np.diff(np.cumsum(lengths) // max(PIECE // model.n_topics, 1))) + 1
     for rows in np.split(np.arange(len(lengths)), cuts):
-        seen = model.seen[rows]
+        seen, history = model.seen[rows], model.histories.take(rows)
         if not in_order(model.context):
-            x = expected_from(model, model.histories, seen)[:, items]
+            x = expected_from(model, history, seen)[:, items]
             yield rows, _plain(x), model._user_lifts(rows), None
             continue
-        history = model.histories.take(rows)
         places, documents, owners = _items(model, history)
         x = _decays(places, documents, np.arange(len(places)), np.arange(len(places)), (len(places), seen.shape[1]), _gamma(model))
         told = np.flatnonzero(np.diff(x.indptr))

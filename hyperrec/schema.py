@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import polars as pl
+from polars.exceptions import PolarsError
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
-from hyperrec.errors import SchemaError, did_you_mean, listed
+from hyperrec.errors import SchemaError, did_you_mean, first_line, listed
 from hyperrec.vertex import STRICT, Vertex
 
 
@@ -105,13 +107,26 @@ class Edge(_Part):
     time: str | None = None
     """A column or a Polars SQL expression; orders a user's history. Integers are seconds since 1970 (or milliseconds)."""
 
-    distinct: bool = False
-    """Edges with the same vertices count once; the first in time is kept."""
+    distinct: bool | str = False
+    """Edges with the same vertices count once; the first in time is kept. A Polars SQL expression of their `weight`s, such as
+    "LN(1 + SUM(weight))", says what weight it has; true: its own."""
 
     @field_validator("weight", mode="before")
     @classmethod
     def _number_is_text(cls, weight: object) -> object:
         return str(weight) if isinstance(weight, int | float) and not isinstance(weight, bool) else weight
+
+    @field_validator("distinct")
+    @classmethod
+    def _one_weight(cls, distinct: bool | str) -> bool | str:
+        if isinstance(distinct, str):
+            try:
+                found = pl.DataFrame({"weight": [1.0, 2.0]}).select(pl.sql_expr(distinct).alias("weight"))["weight"]
+            except PolarsError as error:
+                raise ValueError(f"no SQL of the `weight`s of equal edges: {first_line(error)}") from None
+            if len(found) != 1 or not found.dtype.is_numeric():
+                raise ValueError("no one number for equal edges: expected true, or SQL such as LN(1 + SUM(weight))")
+        return distinct
 
     @field_validator("vertices")
     @classmethod

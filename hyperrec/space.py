@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from hyperrec.config import check_options
 from hyperrec.errors import ModelError
@@ -25,6 +26,7 @@ SHARPNESSES = (1.0, 2.0)  # where no more than SPECTRAL items, or users, have to
 SPECTRAL = 5000
 KEPT = (100, 300, 1000, 3000)
 DECAYS = (0.05, 0.1, 0.15, 0.2)
+WEIGHT_EXPONENTS = (0.0, 0.5, 1.0)  # where items of a history differ in weight
 
 
 def default_space(graph: Hypergraph, edge_type: str, *, by: str = "random", edges: Iterable[str] | None = None) -> dict[str, Any]:
@@ -42,14 +44,18 @@ def default_space(graph: Hypergraph, edge_type: str, *, by: str = "random", edge
         "length_damping": (0.0, 0.5),
         "drop_below": [0.0, 0.002],
         "neighbours": [
-            Neighbours(regularization=one, exponent=exponent, sharpness=sharpness, share=share, kept=kept, gamma=gamma)
-            for one, exponent, sharpness, share, kept, gamma in product(
+            Neighbours(
+                regularization=one, exponent=exponent, sharpness=sharpness, share=share, kept=kept, gamma=gamma,
+                weight_exponent=power,
+            )
+            for one, exponent, sharpness, share, kept, gamma, power in product(
                 OF_LATER if by == "time" else REGULARIZATIONS,
                 EXPONENTS,
                 SHARPNESSES if side <= SPECTRAL else SHARPNESSES[:1],
                 SHARES,
                 KEPT,
                 DECAYS if by == "last" else DECAYS[2:3],
+                WEIGHT_EXPONENTS if by != "last" and _uneven(graph, edge_type) else WEIGHT_EXPONENTS[1:2],
             )
         ],
         "popularity_exponent": (-0.1, 0.5) if by == "time" else (-0.2, 0.05),
@@ -64,6 +70,13 @@ def default_space(graph: Hypergraph, edge_type: str, *, by: str = "random", edge
     if any(one.order > 2 and user in one.modalities for one in fitted.values()):
         space["context_exponent"] = (0.0, 0.5)
     return space
+
+
+def _uneven(graph: Hypergraph, edge_type: str) -> bool:
+    """Whether the pairs of an edge type differ in weight, or in how often they are there."""
+    table = graph.edge_table(edge_type)
+    weight = table.frame.group_by(table.vertex_columns[:2]).agg(pl.col("weight").sum())["weight"]
+    return weight.n_unique() > 1
 
 
 def check_space(space: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> None:

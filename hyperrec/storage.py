@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 FORMAT = "hyperrec-model"
-VERSION = 4
+VERSION = 5
 SPARSE = 0.25  # share of entries that are not zero, below which tables are saved by their rows
 HISTORY = ("indptr", "vertices", "weight", "importance", "starts")
 DTYPES = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "uint32": "U32", "bool": "BOOL"}

@@ -26,7 +26,7 @@ from polars.exceptions import PolarsError
 
 from hyperrec.errors import DataError, did_you_mean, listed
 from hyperrec.hypergraph import EdgeTable, Hypergraph, described, vertex_columns
-from hyperrec.logs.edges import first_of_each
+from hyperrec.logs.edges import distinct
 from hyperrec.logs.parts import Flow, stream_log
 from hyperrec.storage import Kind, replace_folder
 from hyperrec.vocabulary import Vocabulary
@@ -228,7 +228,7 @@ def _write(
             if frame is None:  # the first parts may have no edges, and one that has tells the columns
                 frame = pl.read_parquet(next(file for later in pieces for file in later if file.exists()), glob=False).clear()
             empty, timed = frame.clear(), "time" in frame.columns
-            frame = first_of_each(frame, names) if flow.distinct else frame
+            frame = distinct(frame, names, flow.distinct)
             # positions of one time stay in the order of the log; so do the edges of two containers, which no order serves both
             keys = [names[owners[0]]] * (len(owners) == 1) + ["time"] * timed
             frame = frame.sort(keys, maintain_order=True) if keys else frame

@@ -83,6 +83,61 @@ def test_sharper_weights_are_of_the_spectrum(size: tuple[int, int], sharpness: f
     np.testing.assert_allclose(model.item_weights.toarray(), found, rtol=2e-3, atol=2e-5)
 
 
+def played(seed: int = 0) -> pl.DataFrame:
+    """Events that come again, with weights."""
+    rng = np.random.default_rng(seed)
+    again = pl.concat([watched(seed=seed), watched(seed=seed).sample(200, seed=seed)]).drop("time")
+    return again.with_columns(weight=rng.choice([0.5, 1.0, 4.0, 30.0], again.height))
+
+
+def by_weight(model: hr.TopicModel, frame: pl.DataFrame, exponent: float) -> np.ndarray:
+    """x (U, I): weights of pairs to a power, over their mean for each user."""
+    x = np.zeros((len(model.vocabularies["user"]), len(model.vocabularies["item"])))
+    users, items = (model.vocabularies[name].encode(frame[name]) for name in ("user", "item"))
+    for user, item, weight in zip(users, items, frame["weight"], strict=True):
+        x[user, item] += weight
+    there = x > 0
+    x[there] **= exponent
+    return np.asarray(x / (x.sum(axis=1) / there.sum(axis=1))[:, None])
+
+
+@pytest.mark.parametrize("context", [hr.Mean(), hr.FoldIn()], ids=str)
+@pytest.mark.parametrize(("exponent", "sharpness"), [(0.5, 1.0), (1.0, 2.0), (1.5, 1.0)])
+def test_items_count_by_their_weights(context: Any, exponent: float, sharpness: float) -> None:
+    frame, options = played(), hr.Neighbours(regularization=20, sharpness=sharpness, share=0.4, weight_exponent=exponent)
+    model = hr.TopicModel(3, context=context, n_passes=8, length_damping=0.4, neighbours=options).fit(frame)
+    x = by_weight(model, frame, exponent)
+    np.testing.assert_allclose(expected_from(model, model.histories, model.seen).toarray(), x, rtol=1e-5)
+    lengths = (x > 0).sum(axis=1)
+    expected = lengths[:, None] * by_topics(model, model._user_lifts(np.arange(len(x))))
+    weight = lengths**-0.4 / (lengths**-0.4).mean()
+    found = naive.sharper_weights(x, expected, weight, np.full(x.shape[1], 20.0), 0.4, sharpness)
+    assert model.item_weights is not None
+    np.testing.assert_allclose(model.item_weights.toarray(), found, rtol=2e-3, atol=3e-5)
+    for item, score in model.recommend(5, k=20).select("item", "score").iter_rows():
+        why = model.explain(5, item)
+        assert why.score == pytest.approx(score, rel=1e-4, abs=1e-6)
+        assert why.history["contribution"].sum() == pytest.approx(score, rel=1e-4, abs=1e-6)
+
+
+def test_weights_of_histories_do_not_count_at_the_power_0_or_where_they_are_one() -> None:
+    frame = played()
+    once = frame.with_columns(weight=pl.lit(3.0)).unique(["user", "item"], maintain_order=True)
+    for events, power, context in ((frame, 0, hr.Mean()), (frame, 1, None), (once, 1, hr.Mean())):
+        model = hr.TopicModel(3, context=context, n_passes=8, neighbours=hr.Neighbours(weight_exponent=power)).fit(events)
+        assert (expected_from(model, model.histories, model.seen).data == 1).all()
+
+
+def test_what_a_new_user_tells_counts_by_its_weights() -> None:
+    model = hr.TopicModel(3, n_passes=8, neighbours=hr.Neighbours(regularization=5)).fit(played())
+    lists = [
+        model.recommend(histories=pl.DataFrame({"user": ["new"] * 3, "item": [1, 2, 3], "weight": weights}), k=5)
+        for weights in ([1.0, 1.0, 1.0], [2.0, 2.0, 2.0], [1.0, 1.0, 50.0])
+    ]
+    np.testing.assert_allclose(lists[0]["score"], lists[1]["score"], rtol=0.1)
+    assert abs(lists[0]["score"][0] - lists[2]["score"][0]) > 1e-3
+
+
 def test_sharper_weights_in_order_and_in_threads() -> None:
     options, before = hr.Neighbours(regularization=20, sharpness=2), numba.get_num_threads()
     lists = []

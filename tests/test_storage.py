@@ -323,10 +323,10 @@ def test_an_edited_config_is_refused(change: Callable[[dict[str, Any]], None], s
 def test_a_later_format(sign: bool, saved: Path) -> None:
     edit(saved / "config.json", lambda config: config.update(version=99), sign=sign)
     message = refusal(lambda: hr.load(saved))
-    assert message == f"{saved / 'config.json'} has format version 99; this hyperrec reads 4. Update hyperrec."
+    assert message == f"{saved / 'config.json'} has format version 99; this hyperrec reads 5. Update hyperrec."
     edit(saved / "config.json", lambda config: config.update(version=1), sign=sign)
     message = refusal(lambda: hr.load(saved))
-    assert message == f"{saved / 'config.json'} has format version 1; this hyperrec reads 4. Fit and save the model again."
+    assert message == f"{saved / 'config.json'} has format version 1; this hyperrec reads 5. Fit and save the model again."
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "null", '"text"', '{"format": "other", "version": 1}'])

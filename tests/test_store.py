@@ -33,7 +33,7 @@ SHOP: dict[str, Any] = {
         "rated": {"table": "events", "vertices": {"user": "user", "item": "item"}, "weight": "stars / 2", "time": "time"},
         "on": {
             "table": "events", "vertices": {"item": "item", "user": "user", "day": "day"}, "where": "stars > 2",
-            "distinct": True, "time": "time",
+            "distinct": "LN(1 + SUM(weight))", "time": "time",
         },
         "price": {
             "table": "items", "vertices": {"item": "item", "price": {"column": "price", "bucket": "quantile:3"}},

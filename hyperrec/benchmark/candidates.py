@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from hyperrec.benchmark import content
 from hyperrec.benchmark.histories import Markov, OwnHistory, in_order
@@ -26,6 +27,18 @@ def uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return round(float(rng.uniform(low, high)), 3)
 
 
+def draw_weights(rng: np.random.Generator, task: Task | None) -> dict[str, Any]:
+    """The power of the weights of pairs, where they differ; 0: all pairs are alike."""
+    return {} if task is None or task.alike else {"weight_exponent": float(rng.choice([0, 0.5, 1]))}
+
+
+def told(task: Task, options: Options) -> tuple[sp.csr_matrix, dict[str, Any]]:
+    """The training pairs (U, I) CSR with their weights, and the other options."""
+    rest = dict(options)
+    exponent = rest.pop("weight_exponent", 0.0)
+    return task.weighted(exponent) if exponent else task.pairs, rest
+
+
 def draw_als(rng: np.random.Generator, task: Task | None = None) -> dict[str, Any]:
     """Where the good settings of ALS lie on MovieLens and Complete Journey."""
     alpha = 10 ** rng.uniform(0.2, 1.3)
@@ -35,6 +48,7 @@ def draw_als(rng: np.random.Generator, task: Task | None = None) -> dict[str, An
         "regularization": round(float(alpha * 10 ** rng.uniform(0.6, 1.5)), 3),
         "alpha": round(float(alpha), 3),
         "iterations": int(rng.integers(10, 31)),
+        **draw_weights(rng, task),
     }
 
 
@@ -46,6 +60,7 @@ def draw_als_of_few(rng: np.random.Generator, task: Task) -> dict[str, Any]:
         "regularization": round(float(alpha * 10 ** rng.uniform(-1.5, 1.1)), 3),
         "alpha": round(float(alpha), 3),
         "iterations": int(rng.integers(10, 31)),
+        **draw_weights(rng, task),
     }
 
 
@@ -56,11 +71,12 @@ def draw_ials(rng: np.random.Generator, task: Task) -> dict[str, Any]:
         "unseen": log_uniform(rng, -1.5, 0),
         "exponent": uniform(rng, 0.25, 1),
         "iterations": int(rng.integers(8, 21)),
+        **draw_weights(rng, task),
     }
 
 
 def draw_ease(rng: np.random.Generator, task: Task) -> dict[str, Any]:
-    return {"regularization": round(float(10 ** rng.uniform(1, 4)), 1)}
+    return {"regularization": round(float(10 ** rng.uniform(1, 4)), 1), **draw_weights(rng, task)}
 
 
 def draw_bm25(rng: np.random.Generator, task: Task) -> dict[str, Any]:
@@ -68,11 +84,12 @@ def draw_bm25(rng: np.random.Generator, task: Task) -> dict[str, Any]:
         "neighbours": int(10 ** rng.uniform(1, 3)),
         "K1": round(float(10 ** rng.uniform(-1, 2.5)), 3),
         "B": round(float(rng.uniform(0, 1)), 3),
+        **draw_weights(rng, task),
     }
 
 
 def draw_cosine(rng: np.random.Generator, task: Task) -> dict[str, Any]:
-    return {"neighbours": int(10 ** rng.uniform(1, 3))}
+    return {"neighbours": int(10 ** rng.uniform(1, 3)), **draw_weights(rng, task)}
 
 
 def draw_smoothing(rng: np.random.Generator, task: Task) -> dict[str, Any]:
@@ -84,23 +101,28 @@ def draw_recent(rng: np.random.Generator, task: Task) -> dict[str, Any]:
 
 
 def fit_als(task: Task, options: Options) -> ByRows:
-    return ByRows(ImplicitALS(**options).fit(task.pairs))
+    pairs, rest = told(task, options)
+    return ByRows(ImplicitALS(**rest).fit(pairs))
 
 
 def fit_ials(task: Task, options: Options) -> ByRows:
-    return ByRows(FrequencyScaledALS(**options).fit(task.pairs))
+    pairs, rest = told(task, options)
+    return ByRows(FrequencyScaledALS(**rest).fit(pairs))
 
 
 def fit_ease(task: Task, options: Options) -> ByRows:
-    return ByRows(EASE(**options).fit(task.pairs))
+    pairs, rest = told(task, options)
+    return ByRows(EASE(**rest).fit(pairs))
 
 
 def fit_bm25(task: Task, options: Options) -> ByRows:
-    return ByRows(ItemKNN("bm25", **options).fit(task.pairs))
+    pairs, rest = told(task, options)
+    return ByRows(ItemKNN("bm25", **rest).fit(pairs))
 
 
 def fit_cosine(task: Task, options: Options) -> ByRows:
-    return ByRows(ItemKNN("cosine", **options).fit(task.pairs))
+    pairs, rest = told(task, options)
+    return ByRows(ItemKNN("cosine", **rest).fit(pairs))
 
 
 def fit_popularity(task: Task, options: Options) -> ByRows:
@@ -122,18 +144,19 @@ class FoldedIn(Scored):
         self.model, self.popularity = model, popularity
 
     def scores(self, task: Task, queries: np.ndarray, items: np.ndarray) -> np.ndarray:
-        told = task.told[queries] if task.told is not None else task.pairs[task.users[queries]]
+        items_told = task.told[queries] if task.told is not None else task.pairs[task.users[queries]]
         from threadpoolctl import threadpool_limits
 
         with threadpool_limits(1, "blas"):  # as implicit asks for
-            factors = self.model.recalculate_user(np.arange(len(queries)), told)
+            factors = self.model.recalculate_user(np.arange(len(queries)), items_told)
         scores: np.ndarray = factors @ self.model.item_factors[items].T
-        scores[np.diff(told.indptr) == 0] = self.popularity[items]
+        scores[np.diff(items_told.indptr) == 0] = self.popularity[items]
         return scores
 
 
 def fit_fold_in(task: Task, options: Options) -> FoldedIn:
-    return FoldedIn(ImplicitALS(**options).fit(task.pairs).model, Popularity().fit(task.pairs).counts)
+    pairs, rest = told(task, options)
+    return FoldedIn(ImplicitALS(**rest).fit(pairs).model, Popularity().fit(task.pairs).counts)
 
 
 def too_large(task: Task) -> str:

@@ -14,8 +14,8 @@ STEPS = 3  # of conjugate gradients in each half of an iteration, from where the
 class FrequencyScaledALS:
     """Minimizes, over x_u and y_i,
 
-        sum_(u,i seen) (1 - x_u y_i)^2 + unseen sum_(u,i) (x_u y_i)^2 + sum_u ridge_u |x_u|^2 + sum_i ridge_i |y_i|^2,
-        ridge_u = regularization (n_u / m)^exponent,  n_u = (items of u) + unseen (all items),  m the mean of n_u; items alike.
+        sum_(u,i seen) weight_ui (1 - x_u y_i)^2 + unseen sum_(u,i) (x_u y_i)^2 + sum_u ridge_u |x_u|^2 + sum_i ridge_i |y_i|^2,
+        ridge_u = regularization (n_u / m)^exponent,  n_u = (weight of u) + unseen (all items),  m the mean of n_u; items alike.
 
     The paper has no m: with it, the strength changes neither with the exponent nor with the number of items.
     """
@@ -43,13 +43,13 @@ class FrequencyScaledALS:
         for _ in range(self.iterations):
             for side, other in ((0, 1), (1, 0)):
                 gram = (self.unseen * (tables[other].T @ tables[other])).astype(np.float32)
-                indptr, indices = sides[side].indptr.astype(np.int64), sides[side].indices
-                _solve(indptr, indices, tables[other], gram, ridges[side], tables[side], STEPS)
+                one = sides[side]
+                _solve(one.indptr.astype(np.int64), one.indices, one.data, tables[other], gram, ridges[side], tables[side], STEPS)
         self.user_factors, self.item_factors = tables
         return self
 
     def _ridge(self, pairs: sp.csr_matrix) -> np.ndarray:
-        n = np.diff(pairs.indptr) + self.unseen * pairs.shape[1]
+        n = np.asarray(pairs.sum(axis=1)).ravel() + self.unseen * pairs.shape[1]
         ridge: np.ndarray = (self.regularization * (n / n.mean()) ** self.exponent).astype(np.float32)
         return ridge
 
@@ -59,25 +59,28 @@ class FrequencyScaledALS:
 
 @njit(nogil=True, cache=True, parallel=True, fastmath={"reassoc", "contract", "nsz"})
 def _solve(
-    indptr: np.ndarray, indices: np.ndarray, fixed: np.ndarray, gram: np.ndarray, ridge: np.ndarray, solved: np.ndarray, steps: int
-) -> None:
-    """Conjugate gradients for (gram + sum_j y_j y_j' + ridge I) x = sum_j y_j, row by row of solved (N, F), from what is there."""
+    indptr: np.ndarray, indices: np.ndarray, weight: np.ndarray, fixed: np.ndarray, gram: np.ndarray, ridge: np.ndarray,
+    solved: np.ndarray, steps: int,
+) -> None:  # fmt: skip
+    """Conjugate gradients for (gram + sum_j w_j y_j y_j' + ridge I) x = sum_j w_j y_j, row by row of solved (N, F), from what is
+    there."""
     for row in prange(len(ridge)):
         x = solved[row]
         left = np.zeros_like(x)
-        _times(indices[indptr[row] : indptr[row + 1]], fixed, gram, ridge[row], x, left)
+        mine, weights = indices[indptr[row] : indptr[row + 1]], weight[indptr[row] : indptr[row + 1]]
+        _times(mine, weights, fixed, gram, ridge[row], x, left)
         for f in range(len(x)):
             left[f] = -left[f]
-        for j in range(indptr[row], indptr[row + 1]):
-            y = fixed[indices[j]]
+        for j in range(len(mine)):
+            y = fixed[mine[j]]
             for f in range(len(x)):
-                left[f] += y[f]
+                left[f] += weights[j] * y[f]
         direction, image = left.copy(), np.empty_like(x)
         length = _dot(left, left)
         for _ in range(steps):
             if length < 1e-20:
                 break
-            _times(indices[indptr[row] : indptr[row + 1]], fixed, gram, ridge[row], direction, image)
+            _times(mine, weights, fixed, gram, ridge[row], direction, image)
             size = length / _dot(direction, image)
             for f in range(len(x)):
                 x[f] += size * direction[f]
@@ -88,8 +91,10 @@ def _solve(
 
 
 @njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
-def _times(mine: np.ndarray, fixed: np.ndarray, gram: np.ndarray, ridge: float, x: np.ndarray, out: np.ndarray) -> None:
-    """out = (gram + sum_j y_j y_j' + ridge I) x over the rows `mine` of fixed."""
+def _times(
+    mine: np.ndarray, weight: np.ndarray, fixed: np.ndarray, gram: np.ndarray, ridge: float, x: np.ndarray, out: np.ndarray
+) -> None:
+    """out = (gram + sum_j w_j y_j y_j' + ridge I) x over the rows `mine` of fixed."""
     for f in range(len(x)):
         out[f] = ridge * x[f]
     for g in range(len(x)):
@@ -98,7 +103,7 @@ def _times(mine: np.ndarray, fixed: np.ndarray, gram: np.ndarray, ridge: float, 
             out[f] += value * row[f]
     for j in range(len(mine)):
         y = fixed[mine[j]]
-        value = _dot(y, x)
+        value = weight[j] * _dot(y, x)
         for f in range(len(x)):
             out[f] += value * y[f]
 

@@ -17,6 +17,8 @@ from hyperrec.model import TopicModel
 from hyperrec.neighbours import Neighbours
 from hyperrec.topics.contexts import Recency
 
+OF_NEIGHBOURS = ("regularization", "exponent", "sharpness", "share", "kept", "gamma", "weight_exponent")
+
 
 @dataclass(frozen=True)
 class InContext:
@@ -89,6 +91,10 @@ def _draw_topics(rng: np.random.Generator, task: Task, n_topics: list[int], n_pa
     }
 
 
+def _draw_weights(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    return {} if task.alike else {"weight_exponent": _draw_within(rng, 0, 1.2)}
+
+
 def _draw_neighbours(rng: np.random.Generator) -> dict[str, Any]:
     return {
         "regularization": _draw_power(rng, 2, 3.3),
@@ -101,11 +107,12 @@ def draw_warm(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     return {
         **_draw_topics(rng, task, [200, 400], (20, 80)),
         "regularization": _draw_power(rng, 1.8, 3.2),
-        "exponent": _draw_within(rng, -0.1, 0.5),
-        "sharpness": float(rng.choice([1, 1.5, 2])),
+        "exponent": _draw_within(rng, -0.1, 0.6),
+        "sharpness": max(_draw_within(rng, 0.5, 2.5), 1.0),
         "share": _draw_within(rng, 0.1, 0.6),
         "kept": int(rng.choice([100, 1000, 3000])),
         "popularity_exponent": _draw_within(rng, -0.25, 0.05),
+        **_draw_weights(rng, task),
     }
 
 
@@ -139,6 +146,7 @@ def draw_context(rng: np.random.Generator, task: Task) -> dict[str, Any]:
         "share": _draw_within(rng, 0.2, 0.7),
         "popularity_exponent": _draw_within(rng, -0.2, 0.05),
         "kept": 10_000,  # all: of weights of few users, small ones count
+        "weight_exponent": 0.0,  # an app that is opened a hundred times a day tells no more of what she will try
     }
 
 
@@ -159,6 +167,7 @@ def draw_people(rng: np.random.Generator, task: Task) -> dict[str, Any]:
         "ridge": _draw_power(rng, 0, 3),
         "history_prior": _draw_power(rng, 0.5, 2.5),
         **_draw_neighbours(rng),
+        **_draw_weights(rng, task),
     }
 
 
@@ -206,7 +215,7 @@ def fit_with(task: Task, options: Options, *, kinds: tuple[str, ...], attributes
 
 def _fitted(task: Task, edges: dict[str, float], options: Options, attributes: Attributes | None = None) -> TopicModel:
     rest = dict(options)
-    drawn = {name: rest.pop(name) for name in ("regularization", "exponent", "sharpness", "share", "kept", "gamma") if name in rest}
+    drawn = {name: rest.pop(name) for name in OF_NEIGHBOURS if name in rest}
     neighbours = Neighbours(**drawn)
     model = TopicModel(container=task.user, edges=edges, neighbours=neighbours, attributes=attributes, **rest)
     model.fit(task.train, progress=False)

@@ -56,6 +56,23 @@ class Task:
         """(U, I) CSR of ones: the training pairs."""
         return pair_matrix(self.train, self.edge_type)
 
+    @cached_property
+    def alike(self) -> bool:
+        """Whether all training pairs have one weight."""
+        weight = self.weighted(1.0).data
+        return bool(len(weight) == 0 or np.ptp(weight) < 1e-6)
+
+    def weighted(self, exponent: float) -> sp.csr_matrix:
+        """(U, I) CSR float32: the weights of the training pairs to a power, over the mean of those of their user."""
+        arrays = self.train.to_arrays(self.edge_type)
+        pairs = arrays.vertices[:, 0], arrays.vertices[:, 1]
+        weight = sp.csr_matrix((arrays.weight.astype(float), pairs), self.pairs.shape)
+        weight.sum_duplicates()
+        weight.data **= exponent
+        lengths = np.diff(weight.indptr)
+        weight.data /= np.repeat(np.asarray(weight.sum(axis=1)).ravel()[lengths > 0] / lengths[lengths > 0], lengths[lengths > 0])
+        return weight.astype(np.float32)
+
     def value(self, ranked: np.ndarray, metric: str) -> float:
         """A metric such as 'ndcg@10' of lists (Q, k): the mean over queries, then over the parts."""
         name, _, length = metric.partition("@")

@@ -36,7 +36,7 @@ class RawEdges:
     modalities: tuple[str, ...]
     frame: pl.DataFrame
     rejected: pl.DataFrame
-    distinct: bool
+    distinct: bool | str
     labels: dict[str, pl.DataFrame]
     tokenizers: dict[str, Tokenizer]
     n_read: int
@@ -198,7 +198,7 @@ def build(raw: dict[str, RawEdges], texts: dict[str, pl.DataFrame]) -> Hypergrap
     for edge_type, edges in raw.items():
         names = vertex_columns(edges.modalities)
         frame = edges.frame.rename({f"v{number}": name for number, name in enumerate(names)})
-        tables[edge_type] = EdgeTable(edges.modalities, first_of_each(frame, names) if edges.distinct else frame)
+        tables[edge_type] = EdgeTable(edges.modalities, distinct(frame, names, edges.distinct))
     for edges in raw.values():
         for modality, text in edges.labels.items():
             texts.setdefault(modality, text)
@@ -215,10 +215,18 @@ def tokenizers_of(each: Iterable[Mapping[str, Tokenizer]]) -> dict[str, Tokenize
     return found
 
 
-def first_of_each(frame: pl.DataFrame, names: list[str]) -> pl.DataFrame:
-    """Edges with the same vertices once, the first in time."""
+def distinct(frame: pl.DataFrame, names: list[str], how: bool | str) -> pl.DataFrame:
+    """Edges with the same vertices once, as the first in time; with the weight that SQL says of all of theirs, if how is one."""
+    if how is False:
+        return frame
     timed = frame.sort("time", maintain_order=True) if "time" in frame.columns else frame
-    return timed.unique(names, keep="first", maintain_order=True)
+    if how is True:
+        return timed.unique(names, keep="first", maintain_order=True)
+    each = timed.with_columns(pl.col("weight").cast(pl.Float64)).group_by(names, maintain_order=True)
+    once = each.agg(pl.exclude("weight").first(), pl.sql_expr(how).cast(pl.Float32).alias("weight")).select(frame.columns)
+    if once.height and not (once["weight"].is_finite().all() and once["weight"].min() > 0):  # type: ignore[operator]
+        raise DataError(f"distinct '{how}' gives equal edges a weight that is not above 0: it must be for any weights of theirs.")
+    return once
 
 
 def labels_of(vocabulary: Vocabulary, text: pl.DataFrame) -> pl.DataFrame:

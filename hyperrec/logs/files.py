@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import polars as pl
 from polars.exceptions import NoDataError, PolarsError
 
-from hyperrec.errors import DataError, SchemaError, listed
+from hyperrec.errors import DataError, SchemaError, first_line, listed
 
 if TYPE_CHECKING:
     from hyperrec.schema import Table
@@ -215,10 +215,6 @@ def _unclosed(paths: list[Path], quote: str) -> str:
         if opened:
             return f"{path}: the quote {quote} that opens in line {opened} is not closed; {advice}"
     return f"{listed(paths, most=2)}: a quote {quote} is not closed; {advice}"
-
-
-def first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].strip().rstrip(".:;")
 
 
 def in_one_line(text: str) -> str:

@@ -39,11 +39,11 @@ class Flow:
     """The edges of one type, part after part, in the order of the log.
 
     counts: for each vertex column, the edges of each vertex (V_m,). parts: frames of vertex rows (Int32), named as
-    `vertex_columns`, weight, and time where there is one; gone through once. distinct: edges with the same vertices count once.
+    `vertex_columns`, weight, and time where there is one; gone through once. distinct: see `Edge`.
     """
 
     modalities: tuple[str, ...]
-    distinct: bool
+    distinct: bool | str
     counts: list[np.ndarray]
     parts: Iterable[pl.DataFrame]
 

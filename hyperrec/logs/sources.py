@@ -12,8 +12,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from hyperrec import datasets
-from hyperrec.errors import DataError, did_you_mean, listed
-from hyperrec.logs.files import first_line
+from hyperrec.errors import DataError, did_you_mean, first_line, listed
 
 if TYPE_CHECKING:
     from hyperrec.schema import LogSchema

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 from polars.exceptions import PolarsError
 
-from hyperrec.errors import DataError, SchemaError, did_you_mean, listed
-from hyperrec.logs.files import PARQUET, NotAsInferredError, attempt, collected, first_line, in_one_line, scan
+from hyperrec.errors import DataError, SchemaError, did_you_mean, first_line, listed
+from hyperrec.logs.files import PARQUET, NotAsInferredError, attempt, collected, in_one_line, scan
 
 if TYPE_CHECKING:
     from hyperrec.schema import LogSchema, Table
