@@ -252,15 +252,18 @@ class Answers:
         return self._labelled(nearest(self._fitted(), modality, ids, to, check_number("k", k, 1, whole=True)), to, on="neighbour")
 
     def explain(
-        self, user: Any, item: Any, *, given: Mapping[str, Any] | None = None, filter_seen: bool = True, k: int = 3
-    ) -> Explanation:
+        self, user: Any, item: Any, *, histories: Any = None, given: Mapping[str, Any] | None = None, filter_seen: bool = True,
+        k: int = 3,
+    ) -> Explanation:  # fmt: skip
         """Which vertices of the user's history speak for an item, and through which topics; the sentence names k of each.
+
+        histories : frame of users never seen, of whom she is one; given, filter_seen: as in `recommend`, all three.
 
         Raises
         ------
         DataError : an unknown id.
         """
-        return explain(self._fitted(), user, item, given=given, filter_seen=filter_seen, k=k)
+        return explain(self._fitted(), user, item, histories=histories, given=given, filter_seen=filter_seen, k=k)
 
     def positions(self, user: Any = None, *, history: Any = None) -> pl.DataFrame:
         """The five topic vectors of each position of a history, in the order in which the context reads it.

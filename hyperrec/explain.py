@@ -10,7 +10,9 @@ import numpy as np
 import polars as pl
 
 from hyperrec.cold import share_of_prior, what_is_known
-from hyperrec.ranking import Asked, asked_for, context_rows, known_users
+from hyperrec.errors import DataError, listed
+from hyperrec.histories import read_histories
+from hyperrec.ranking import Asked, Users, asked_for, context_rows, known_users, new_users
 from hyperrec.topics import reading
 
 if TYPE_CHECKING:
@@ -41,17 +43,12 @@ class Explanation:
 
 
 def explain(
-    model: Answers, user: Any, item: Any, *, given: Mapping[str, Any] | None = None, filter_seen: bool = True, k: int = 3
-) -> Explanation:
-    """Which vertices of the user's history speak for an item, and through which topics; given and filter_seen as in `recommend`.
-
-    Raises
-    ------
-    DataError : an unknown id.
-    """
-    user_row = model.vocabularies[model.user_modality].rows([user])
+    model: Answers, user: Any, item: Any, *, histories: Any = None, given: Mapping[str, Any] | None = None,
+    filter_seen: bool = True, k: int = 3,
+) -> Explanation:  # fmt: skip
+    """Which vertices of the user's history speak for an item, and through which topics: see `Answers.explain`."""
+    users, prior = _one(model, user, histories), model.state.prior
     item_row = model.vocabularies[model.item_modality].rows([item])
-    users, prior = known_users(model, user_row), model.state.prior
     asked, lifts = asked_for(model, users, context_rows(model, given), users.met if filter_seen else None), users.lifts[0]
     lift = asked.lift_of(model, item_row[0])
     by_topic = asked.index(model._items).vectors[item_row[0]] * prior * asked.lifts[0] * (lift * asked.amount[0])
@@ -60,10 +57,10 @@ def explain(
     names = [f"topic {one}" for one in number]
     share = normalized((lifts * prior)[None])[0]
     topics = pl.DataFrame({"topic": number, "name": names, "share": share, "contribution": by_topic})
-    rows, contribution = _contributions(model, user_row[0], lifts, vector)
+    rows, contribution = _contributions(model, users, vector)
     total = contribution.sum()
     silent = abs(total) <= 1e-30
-    told, known = known_part(model, user_row[0], vector, float(by_topic.sum()) if silent else None)
+    told, known = known_part(model, users, vector, float(by_topic.sum()) if silent else None)
     contribution = contribution * (0 if silent else (by_topic.sum() - known) / total)
     start = model.offsets[model.item_modality]
     for name, items, added in _direct(model, asked, item_row[0], lift):
@@ -87,6 +84,17 @@ def explain(
     return Explanation(user, item, score, history, topics, sentence)
 
 
+def _one(model: Answers, user: Any, histories: Any) -> Users:
+    """A known user, or one of whom histories tell."""
+    if histories is None:
+        return known_users(model, model.vocabularies[model.user_modality].rows([user]))
+    told = read_histories(model, histories)
+    at = np.flatnonzero(told.ids.cast(pl.String) == str(user))
+    if not len(at):
+        raise DataError(f"explain: histories tell of {listed(told.ids)}, and not of {user!r}.")
+    return new_users(model, told).only(int(at[0]))
+
+
 def _direct(model: Answers, asked: Asked, item: int, lift: float) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """What speaks for an item past the topics: its name, item rows, and what each of them adds."""
     factor = model._items.factor[item]
@@ -98,30 +106,30 @@ def _direct(model: Answers, asked: Asked, item: int, lift: float) -> Iterator[tu
         yield "own events", asked.own.indices[own], asked.own.data[own] * factor
 
 
-def _contributions(model: Answers, user_row: int, lifts: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Table rows of a user's history, and what each adds to the product of the user's lifts with an item's vector (T,)."""
+def _contributions(model: Answers, user: Users, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Table rows of the history of one user, and what each adds to the product of the user's lifts with an item's vector (T,)."""
     if model.expressed:
-        history, plan = model.histories.take(np.array([user_row])), model._reading.plan()
+        history, plan = user.histories.take(user.rows), model._reading.plan()
         _, values = reading.contexts_of(history, plan, model.state)
         added = reading.weights_after(history, plan, model.state) * (values @ vector)
         rows, places = np.unique(history.vertices, return_inverse=True)
         return rows, np.bincount(places, added, len(rows))
-    rows = model.offsets[model.item_modality] + model.seen[user_row].indices
-    posterior = normalized(model.state.lift[rows] * lifts * model.state.prior)  # p(t | user, item): what p(t|user) is made of
+    rows = model.offsets[model.item_modality] + user.met.indices
+    posterior = normalized(model.state.lift[rows] * user.lifts[0] * model.state.prior)  # p(t | user, item), of which p(t|user) is
     return rows, posterior @ (vector / model.state.prior)
 
 
-def known_part(model: Answers, user_row: int, vector: np.ndarray, whole: float | None) -> tuple[pl.DataFrame | None, float]:
+def known_part(model: Answers, user: Users, vector: np.ndarray, whole: float | None) -> tuple[pl.DataFrame | None, float]:
     """What is known of a user without her history, as a row beside those of it, and what it adds: `whole`, where the history adds
     nothing. None, 0 where nothing is known."""
     if not whole and (whole is not None or not model.history_prior or not model.expressed):
         return None, 0.0
-    features = model.described[0].features[[user_row]] if model.described is not None else None
+    features = user.features[user.rows] if user.features is not None else None
     added = whole
     if added is None:
-        share = share_of_prior(model, model.histories.take(np.array([user_row])))[0]
+        share = share_of_prior(model, user.histories.take(user.rows))[0]
         added = float(share * (what_is_known(model, features)[0] @ vector))
-    name = model.described[0].names(features) if model.described is not None else ""
+    name = model.described[0].names(features) if model.described is not None and features is not None else ""
     row = ["attributes", None, name, added] if name else ["prior", None, f"what every {model.user_modality} likes", added]
     schema = {"modality": pl.String, "id": pl.String, "name": pl.String, "contribution": pl.Float64}
     return pl.DataFrame([row], schema=schema, orient="row"), added

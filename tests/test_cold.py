@@ -232,6 +232,22 @@ def test_explanations_sum_to_scores(model: hr.TopicModel) -> None:
                 np.testing.assert_allclose(told.history["contribution"].sum(), score, rtol=1e-3, atol=1e-7)
 
 
+def test_explanations_of_new_users_sum_to_scores(model: hr.TopicModel) -> None:
+    histories = pl.DataFrame(
+        {"user": ["a", "a", "b", "b"], "item": ["i3", "i4", None, "i5"], "age": [None, None, "young", None]}
+    )
+    lists = model.recommend(histories=histories, k=60, filter_seen=False)
+    for user, item, score in lists.filter(pl.col("rank") % 9 == 1).select("user", "item", "score").iter_rows():
+        told = model.explain(user, item, histories=histories, filter_seen=False)
+        for frame in (told.history, told.topics):
+            np.testing.assert_allclose(frame["contribution"].sum(), score, rtol=1e-3, atol=1e-7)
+    by_age = pl.DataFrame({"user": [7], "age": ["young"]})
+    best = model.recommend(histories=by_age, k=1)
+    assert model.explain(7, best["item"][0], histories=by_age).score == pytest.approx(best["score"][0], rel=1e-3)
+    with pytest.raises(hr.DataError, match="explain: histories tell of a, b, and not of 'c'"):
+        model.explain("c", "i3", histories=histories)
+
+
 def test_explanation_names_what_is_known_of_a_user(graph: hr.Hypergraph) -> None:
     model = hr.TopicModel(4, n_passes=15, attributes=hr.Attributes()).fit(graph)
     age = graph.edges["age"].frame.filter(pl.col("user") == graph.vocabulary("user").rows(["u119"])[0])["age"][0]

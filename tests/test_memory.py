@@ -161,6 +161,13 @@ def test_contributions_sum_to_the_score(timed: bool, context: dict[str, int] | N
         assert why.score == pytest.approx(score, rel=1e-4)
         assert why.history["contribution"].sum() == pytest.approx(score, rel=1e-4)
         assert why.topics["contribution"].sum() == pytest.approx(score, rel=1e-4)
+    new = pl.DataFrame({"user": ["a"] * 4 + ["b"] * 12, "item": [5, 6, 7, 7, 1, 2, *[9] * 10], "time": range(16)})
+    for user, item, score in model.recommend(histories=new, k=5, given=context, filter_seen=False).select(
+        "user", "item", "score"
+    ).iter_rows():
+        why = model.explain(user, item, histories=new, given=context, filter_seen=False)
+        assert why.score == pytest.approx(score, rel=1e-4)
+        assert why.history["contribution"].sum() == pytest.approx(score, rel=1e-4)
     best = model.recommend(4, k=1, given=context, filter_seen=False)["item"][0]
     assert "through own events (" in model.explain(4, best, given=context, filter_seen=False).sentence
 

@@ -181,9 +181,14 @@ def test_new_users_with_a_known_history_get_its_list(context: Any) -> None:
     frame = watched()
     model = hr.TopicModel(3, context=context, n_passes=8, neighbours=hr.Neighbours(regularization=5)).fit(frame)
     known = model.recommend(users=[3, 7], k=5)
-    new = model.recommend(histories=frame.filter(pl.col("user").is_in([3, 7])).sort("user", "time"), k=5)
+    histories = frame.filter(pl.col("user").is_in([3, 7])).sort("user", "time")
+    new = model.recommend(histories=histories, k=5)
     assert new["item"].to_list() == known["item"].to_list()
     np.testing.assert_allclose(new["score"], known["score"], rtol=1e-4, atol=1e-6)
+    for item in new.filter(user=7)["item"]:
+        ours, hers = model.explain(7, item, histories=histories), model.explain(7, item)
+        np.testing.assert_allclose(ours.history["contribution"], hers.history["contribution"], rtol=1e-4, atol=1e-6)
+        assert ours.sentence == hers.sentence
 
 
 @pytest.mark.parametrize("context", [hr.Mean(), hr.Recency(0.4)], ids=str)
