@@ -69,9 +69,9 @@ class Attributes:
         ):
             raise ModelError(f"Attributes: edges must say edge type -> weight > 0, such as {{'genre': 1.0}}; got {self.edges!r}.")
 
-    def chosen(self, graph: Any, fitted: Iterable[str], user: str, item: str) -> list[Told]:
+    def chosen(self, graph: Any, fitted: Iterable[str], user: str, item: str) -> list[Describing]:
         """The edge types of a graph that describe users and items. Raises ModelError for a type that does not."""
-        there = {name: told for name, one in graph.edges.items() if (told := _told(name, one.modalities, user, item))}
+        there = {name: told for name, one in graph.edges.items() if (told := _describes(name, one.modalities, user, item))}
         chosen = self._named(graph, there, fitted)
         for number, one in enumerate(chosen):
             if same := [other.name for other in chosen[:number] if (other.modality, other.kind) == (one.modality, one.kind)]:
@@ -81,7 +81,7 @@ class Attributes:
                 )
         return chosen
 
-    def _named(self, graph: Any, there: Mapping[str, Told], fitted: Iterable[str]) -> list[Told]:
+    def _named(self, graph: Any, there: Mapping[str, Describing], fitted: Iterable[str]) -> list[Describing]:
         if self.edges is None:
             pairs = {name for name, one in graph.edges.items() if len(set(one.modalities)) == len(one.modalities) == 2}
             return [told for name, told in there.items() if name in pairs and name not in fitted]
@@ -95,8 +95,8 @@ class Attributes:
 
 
 @dataclass(frozen=True)
-class Told:
-    """An edge type by which vertices of a modality are described: kind is the modality of its attributes, and the name of a column
+class Describing:
+    """An edge type that describes vertices of a modality: kind is the modality of its attributes, and the name of a column
     in frames of new vertices; columns: where both stand in an edge. weight: of the type."""
 
     name: str
@@ -106,16 +106,16 @@ class Told:
     weight: float = 1.0
 
 
-def _told(name: str, modalities: Sequence[str], user: str, item: str) -> Told | None:
+def _describes(name: str, modalities: Sequence[str], user: str, item: str) -> Describing | None:
     """What an edge type describes, if anything."""
     if len(modalities) == 2 and modalities[0] == modalities[1] and modalities[0] in (user, item):
-        return Told(name, modalities[0], f"{modalities[0]}#2", (0, 1))
+        return Describing(name, modalities[0], f"{modalities[0]}#2", (0, 1))
     others = [one for one in modalities if one not in (user, item)]
     sides = [one for one in modalities if one in (user, item)]
     if len(others) != 1 or not sides or len({*sides}) < len(sides):
         return None
     modality = item if item in sides else user
-    return Told(name, modality, others[0], (modalities.index(modality), modalities.index(others[0])))
+    return Describing(name, modality, others[0], (modalities.index(modality), modalities.index(others[0])))
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Described:
     scale: float = 1.0
 
     @classmethod
-    def of(cls, modality: str, graph: Hypergraph, edges: Sequence[Told], met: np.ndarray) -> Described:
+    def of(cls, modality: str, graph: Hypergraph, edges: Sequence[Describing], met: np.ndarray) -> Described:
         """The features of a graph; vectors are still to be learned. met: rows of the vertices with events."""
         kinds, vocabularies, parts, n_rows = [], [], [], len(graph.vocabulary(modality))
         for told in edges:

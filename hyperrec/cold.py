@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
-from hyperrec.attributes import LENGTH, Described, Told, check_columns
+from hyperrec.attributes import LENGTH, Described, Describing, check_columns
 from hyperrec.cells import one_a_cell
 from hyperrec.errors import DataError, ModelError, listed
 from hyperrec.hypergraph import vertex_columns
@@ -31,7 +31,7 @@ SAMPLE = 500  # items with events that are read as though they had none
 M = TypeVar("M", bound="Answers")
 
 
-def describe(model: Answers, graph: Hypergraph, edges: Sequence[Told]) -> tuple[Described, Described]:
+def describe(model: Answers, graph: Hypergraph, edges: Sequence[Describing]) -> tuple[Described, Described]:
     """What is known of users and items, learned from those who have events."""
     assert model.attributes is not None
     regularization = model.attributes.regularization

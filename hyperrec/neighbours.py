@@ -49,8 +49,8 @@ class Neighbours:
     n_j^exponent, by `regularization` on the average over events (as Rendle et al. 2022 do with factors). sharpness : s; an
     eigenvector of x' x with eigenvalue l counts l^s / (l^s + regularization^s), 1 is ridge regression. Above 1 what many users
     share counts more and what few do less, as in models of low rank and low-pass filters (Shen et al. 2021): better on sparse
-    logs, with an exponent of .3 to .5. It takes all eigenvectors of the items, or of the users where they are fewer: 9 s for
-    3,700 of them where ridge regression takes 1.5 (one thread). share : of the topics in what is expected; 0 leaves them out of
+    logs, with an exponent of .3 to .5. It takes all eigenvectors of the items, or of the users where they are fewer, in
+    several times as long as ridge regression. share : of the topics in what is expected; 0 leaves them out of
     it. kept : the largest weights to an item that are kept, by their absolute values.
     weight_exponent : of the weight that an item has in a history, all its events together: x_uj is its power, over the mean of
     them of the user. 0: all her items count alike. What is played or bought more often tells more of her, what is opened all day

@@ -21,7 +21,7 @@ Tasks = tuple[Task, ...]
 SEED = 42
 TOLD = (0, 1, 3, 5, 10)  # items of a cold user
 CUTS = (0.1, 0.2, 0.3, 0.5)  # parts of train that are validation for what comes later
-AWAY = 7 * 86_400  # seconds, as MovieLens tells time; nine in ten users of the test part of MovieLens-1M have been away as long
+AWAY = 7 * 86_400  # seconds, as MovieLens tells time
 
 
 def frequent(graph: Hypergraph, edge_type: str, min_item_edges: int) -> Hypergraph:
