@@ -53,8 +53,8 @@ class Neighbours:
     several times as long as ridge regression. share : of the topics in what is expected; 0 leaves them out of
     it. kept : the largest weights to an item that are kept, by their absolute values.
     weight_exponent : of the weight that an item has in a history, all its events together: x_uj is its power, over the mean of
-    them of the user. 0: all her items count alike. What is played or bought more often tells more of her, what is opened all day
-    may not. It is not read where histories have an order, or where `context` is None.
+    them of the user. 0: all her items count alike. What is played or bought more often tells more of her; of apps those that are
+    open all day tell less, at -.2 or so. It is not read where histories have an order, or where `context` is None.
     gamma : of the decay; it is not read where histories are sets.
     max_items : the most frequent items have weights; the others are ranked by their topics.
 
@@ -80,7 +80,7 @@ class Neighbours:
         tiny = np.finfo(float).tiny
         for name, low, high, limits in (
             ("regularization", tiny, np.finfo(float).max, "above 0"), ("exponent", -1, 1, "from -1 to 1"),
-            ("sharpness", 1, 4, "from 1 to 4"), ("share", 0, 1, "from 0 to 1"), ("weight_exponent", 0, 2, "from 0 to 2"),
+            ("sharpness", 1, 4, "from 1 to 4"), ("share", 0, 1, "from 0 to 1"), ("weight_exponent", -1, 2, "from -1 to 2"),
             ("gamma", tiny, 1, "above 0 to 1"),
         ):  # fmt: skip
             value = getattr(self, name)

@@ -26,7 +26,7 @@ SHARPNESSES = (1.0, 2.0)  # where no more than SPECTRAL items, or users, have to
 SPECTRAL = 5000
 KEPT = (100, 300, 1000, 3000)
 DECAYS = (0.05, 0.1, 0.15, 0.2)
-WEIGHT_EXPONENTS = (0.0, 0.5, 1.0)  # where items of a history differ in weight
+WEIGHT_EXPONENTS = (0.5, -0.2, 0.0, 1.0)  # where items of a history differ in weight
 
 
 def default_space(graph: Hypergraph, edge_type: str, *, by: str = "random", edges: Iterable[str] | None = None) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def default_space(graph: Hypergraph, edge_type: str, *, by: str = "random", edge
                 SHARES,
                 KEPT,
                 DECAYS if by == "last" else DECAYS[2:3],
-                WEIGHT_EXPONENTS if by != "last" and _uneven(graph, edge_type) else WEIGHT_EXPONENTS[1:2],
+                WEIGHT_EXPONENTS if by != "last" and _uneven(graph, edge_type) else WEIGHT_EXPONENTS[:1],
             )
         ],
         "popularity_exponent": (-0.1, 0.5) if by == "time" else (-0.2, 0.05),

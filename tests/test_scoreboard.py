@@ -63,11 +63,12 @@ def test_from_the_log_to_the_block(situation: Situation, worlds: None, capsys: p
 def test_candidates_can_be_sent_to_a_process_of_their_own(situation: Situation) -> None:
     for candidate in situation.candidates:
         again = pickle.loads(pickle.dumps(candidate))
-        assert again.name == candidate.name
-        if isinstance(candidate.fit, partial):
-            assert (again.fit.func, again.fit.keywords) == (candidate.fit.func, candidate.fit.keywords)
-        else:
-            assert again == candidate
+        assert (again.name, again.absent) == (candidate.name, candidate.absent)
+        for one, other in ((again.fit, candidate.fit), (again.draw, candidate.draw)):
+            if isinstance(other, partial):
+                assert (one.func, one.keywords) == (other.func, other.keywords)
+            else:
+                assert one == other
 
 
 def numbers(cell: str) -> tuple[float, ...]:

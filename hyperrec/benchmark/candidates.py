@@ -27,9 +27,12 @@ def uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return round(float(rng.uniform(low, high)), 3)
 
 
-def draw_weights(rng: np.random.Generator, task: Task | None) -> dict[str, Any]:
-    """The power of the weights of pairs, where they differ; 0: all pairs are alike."""
-    return {} if task is None or task.alike else {"weight_exponent": float(rng.choice([0, 0.5, 1]))}
+POWERS = (0, 0.5, 1)  # of the weights of pairs, where they differ; 0: all pairs are alike
+OF_APPS = (-0.25, 0, 0.5)  # what is open all day tells less
+
+
+def draw_weights(rng: np.random.Generator, task: Task | None, powers: tuple[float, ...] = POWERS) -> dict[str, Any]:
+    return {} if task is None or task.alike else {"weight_exponent": float(rng.choice(powers))}
 
 
 def told(task: Task, options: Options) -> tuple[sp.csr_matrix, dict[str, Any]]:
@@ -52,7 +55,7 @@ def draw_als(rng: np.random.Generator, task: Task | None = None) -> dict[str, An
     }
 
 
-def draw_als_of_few(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+def draw_als_of_few(rng: np.random.Generator, task: Task, *, powers: tuple[float, ...] = POWERS) -> dict[str, Any]:
     """Where they lie on the smaller and sparser logs of Last.fm and Frappe: less regularization, and a wider range of it."""
     alpha = 10 ** rng.uniform(0, 1.8)
     return {
@@ -60,7 +63,7 @@ def draw_als_of_few(rng: np.random.Generator, task: Task) -> dict[str, Any]:
         "regularization": round(float(alpha * 10 ** rng.uniform(-1.5, 1.1)), 3),
         "alpha": round(float(alpha), 3),
         "iterations": int(rng.integers(10, 31)),
-        **draw_weights(rng, task),
+        **draw_weights(rng, task, powers),
     }
 
 
@@ -167,6 +170,7 @@ def too_large(task: Task) -> str:
 
 ALS = Candidate("implicit ALS", fit_als, draw_als)
 ALS_OF_FEW = Candidate("implicit ALS", fit_als, draw_als_of_few)
+ALS_OF_APPS = Candidate("implicit ALS", fit_als, partial(draw_als_of_few, powers=OF_APPS))
 IALS = Candidate("frequency-scaled iALS", fit_ials, draw_ials)
 FOLD_IN = Candidate("implicit ALS, fold-in", fit_fold_in, draw_als)
 LINEAR = Candidate("EASE", fit_ease, draw_ease, too_large)

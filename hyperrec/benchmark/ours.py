@@ -146,7 +146,7 @@ def draw_context(rng: np.random.Generator, task: Task) -> dict[str, Any]:
         "share": _draw_within(rng, 0.2, 0.7),
         "popularity_exponent": _draw_within(rng, -0.2, 0.05),
         "kept": 10_000,  # all: of weights of few users, small ones count
-        "weight_exponent": 0.0,  # an app that is opened a hundred times a day tells no more of what she will try
+        "weight_exponent": _draw_within(rng, -0.4, 0.1),  # an app that is open all day tells little of what she will try next
     }
 
 
