@@ -109,7 +109,7 @@ class Edge(_Part):
 
     distinct: bool | str = False
     """Edges with the same vertices count once; the first in time is kept. A Polars SQL expression of their `weight`s, such as
-    "LN(1 + SUM(weight))", says what weight it has; true: its own."""
+    "LN(1 + SUM(weight))", says what weight they have together; as they are of all times, they have no `time` then."""
 
     @field_validator("weight", mode="before")
     @classmethod
@@ -139,6 +139,8 @@ class Edge(_Part):
     def _all_or_once(self) -> Edge:
         if self.distinct and (words := [modality for modality, vertex in self.vertex_list if vertex.ordered]):
             raise ValueError(f"distinct leaves each word of a text once, but '{words[0]}' is ordered: leave one of them out")
+        if isinstance(self.distinct, str) and self.time is not None:
+            raise ValueError("distinct weighs edges of all times together, and they have none: leave time or the SQL out")
         return self
 
     @property

@@ -195,6 +195,7 @@ def test_a_misspelt_key_is_named_before_what_it_leaves_missing() -> None:
             {ITEM: WORDS | {"ordered": True}, "edges.bought.distinct": True},
             "edges.bought: distinct leaves each word of a text once, but 'item' is ordered: leave one of them out.",
         ),
+        ({"edges.bought.distinct": "SUM(weight)", "edges.bought.time": "day"}, "they have none: leave time or the SQL out."),
         ({"edges.bought.distinct": "SUM("}, "edges.bought.distinct; got 'SUM(': no SQL of the `weight`s of equal edges: "),
         ({"edges.bought.distinct": "SUM(n)"}, "got 'SUM(n)': no SQL of the `weight`s of equal edges: unable to find column \"n\""),
         ({"edges.bought.distinct": "weight"}, "got 'weight': no one number for equal edges: expected true, or SQL such as"),

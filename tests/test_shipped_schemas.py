@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import polars as pl
 import pytest
 from texts import stripped, words
@@ -315,6 +316,7 @@ def test_complete_journey() -> None:
     columns = ["age", "income", "household_size", "household_type", "kids"]
     assert kinds(graph) == {
         "bought": "household x product timed",
+        "bought_often": "household x product",
         "bought_at": "household x product x store x hour x day timed",
         "bought_in_week": "household x product x week timed",
         **{name: f"product x {name}" for name in ("department", "brand", "category", "word")},
@@ -322,6 +324,7 @@ def test_complete_journey() -> None:
     }
     assert sizes(graph) == {
         "bought": sold.select("household_id", "product_id").n_unique(),
+        "bought_often": sold.select("household_id", "product_id").n_unique(),
         "bought_at": sold.height,
         "bought_in_week": sold.height,
         "department": products.height,
@@ -335,6 +338,7 @@ def test_complete_journey() -> None:
     assert seen["store"] == sold["store_id"].n_unique()
     assert seen["product"] == pl.concat([sold["product_id"], products["product_id"]]).n_unique()
     assert seen["department"] == products["department"].n_unique()
+    assert np.expm1(graph.table("bought_often")["weight"].to_numpy()).sum() == pytest.approx(sold.height, rel=1e-5)
     for edges in ("bought", "bought_at", "bought_in_week"):
         times = graph.table(edges)["time"]
         assert dt.datetime(2017, 1, 1) <= times.min() < times.max() < dt.datetime(2018, 1, 2)

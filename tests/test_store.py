@@ -33,7 +33,11 @@ SHOP: dict[str, Any] = {
         "rated": {"table": "events", "vertices": {"user": "user", "item": "item"}, "weight": "stars / 2", "time": "time"},
         "on": {
             "table": "events", "vertices": {"item": "item", "user": "user", "day": "day"}, "where": "stars > 2",
-            "distinct": "LN(1 + SUM(weight))", "time": "time",
+            "distinct": True, "time": "time",
+        },
+        "often": {
+            "table": "events", "vertices": {"user": "user", "item": "item"}, "where": "stars > 0",
+            "distinct": "LN(1 + SUM(weight))",
         },
         "price": {
             "table": "items", "vertices": {"item": "item", "price": {"column": "price", "bucket": "quantile:3"}},

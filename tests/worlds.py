@@ -50,7 +50,8 @@ def complete_journey(rng: np.random.Generator) -> dict[str, pl.DataFrame]:
     who = {name: pl.DataFrame({"household": range(90), name: [h % 3 for h in range(90)]}) for name in HOUSEHOLD}
     once = events.unique(["household", "product"], keep="first", maintain_order=True).select("household", "product", "time")
     at = events.select("household", "product", "hour", "time")
-    return {"bought": once, "bought_at": at, **who}
+    often = at.group_by("household", "product", maintain_order=True).agg(weight=pl.len().log1p())
+    return {"bought": once, "bought_often": often, "bought_at": at, **who}
 
 
 def frappe(rng: np.random.Generator) -> dict[str, pl.DataFrame]:

@@ -60,7 +60,7 @@ SITUATIONS = (
             ("movielens-100k", "rated", WARM, ""),
             ("movielens-1m", "rated", WARM, ""),
             ("hetrec-lastfm", "played", _WARM_OF_FEW, ""),
-            ("complete-journey", "bought", WARM, " with 20 households or more"),
+            ("complete-journey", "bought_often", WARM, " with 20 households or more"),
         )
     ),
     Situation(

@@ -216,14 +216,14 @@ def tokenizers_of(each: Iterable[Mapping[str, Tokenizer]]) -> dict[str, Tokenize
 
 
 def distinct(frame: pl.DataFrame, names: list[str], how: bool | str) -> pl.DataFrame:
-    """Edges with the same vertices once, as the first in time; with the weight that SQL says of all of theirs, if how is one."""
+    """Edges with the same vertices once: the first in time, or of the weight that SQL says of all of theirs, where how is one."""
     if how is False:
         return frame
-    timed = frame.sort("time", maintain_order=True) if "time" in frame.columns else frame
     if how is True:
+        timed = frame.sort("time", maintain_order=True) if "time" in frame.columns else frame
         return timed.unique(names, keep="first", maintain_order=True)
-    each = timed.with_columns(pl.col("weight").cast(pl.Float64)).group_by(names, maintain_order=True)
-    once = each.agg(pl.exclude("weight").first(), pl.sql_expr(how).cast(pl.Float32).alias("weight")).select(frame.columns)
+    each = frame.with_columns(pl.col("weight").cast(pl.Float64)).group_by(names, maintain_order=True)
+    once = each.agg(pl.sql_expr(how).cast(pl.Float32).alias("weight"))
     if once.height and not (once["weight"].is_finite().all() and once["weight"].min() > 0):  # type: ignore[operator]
         raise DataError(f"distinct '{how}' gives equal edges a weight that is not above 0: it must be for any weights of theirs.")
     return once
