@@ -16,7 +16,7 @@ import numpy as np
 from report import machine, write
 
 import hyperrec as hr
-from hyperrec.benchmark import MIN_ITEM_EDGES, frequent
+from hyperrec.benchmark import MIN_ITEM_EDGES, WARM_EDGES, frequent
 from hyperrec.diversity import dcg, list_diversity
 
 N_TOPICS, K = 400, 10
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=42)
     args = parser.parse_args()
     graph = hr.read_logs(args.name)
-    edge_type = next(iter(graph.edges))
+    edge_type = WARM_EDGES[args.name]
     train, _ = hr.split(frequent(graph, edge_type, MIN_ITEM_EDGES.get(args.name, 1)), edge_type, seed=args.seed)
     inner, validation = hr.split(train, edge_type, fraction=0.1, seed=args.seed + 1)
     model = hr.TopicModel(N_TOPICS, inner.edge_table(edge_type).modalities[0], edges={edge_type: 1.0})

@@ -23,7 +23,7 @@ import numba
 from report import README, machine, write
 
 import hyperrec as hr
-from hyperrec.benchmark import MIN_ITEM_EDGES, WARM, Measured, Task, apart, frequent, of_pairs
+from hyperrec.benchmark import MIN_ITEM_EDGES, WARM, WARM_EDGES, Measured, Task, apart, frequent, of_pairs
 
 METRIC = "ndcg@10"
 STOPS = (1, 2, 3, 5, 8, 12, 18, 27, 40, 60)
@@ -79,7 +79,7 @@ def main() -> None:
     rows = []
     for name in args.names:
         graph = hr.read_logs(name)
-        edge_type = next(iter(graph.edges))
+        edge_type = WARM_EDGES[name]
         train, test = hr.split(frequent(graph, edge_type, MIN_ITEM_EDGES.get(name, 1)), edge_type, seed=args.seed)
         inner, validation = hr.split(train, edge_type, fraction=0.1, seed=args.seed + 1)
         on_validation, on_test = of_pairs(inner, validation, edge_type), of_pairs(train, test, edge_type)

@@ -14,7 +14,7 @@ import numba
 from report import machine, write
 
 import hyperrec as hr
-from hyperrec.benchmark import MIN_ITEM_EDGES, frequent
+from hyperrec.benchmark import MIN_ITEM_EDGES, WARM_EDGES, frequent
 
 N_TOPICS = 400
 
@@ -27,7 +27,7 @@ def main() -> None:
     rows = []
     for name in args.names:
         graph = hr.read_logs(name)
-        edge_type = next(iter(graph.edges))
+        edge_type = WARM_EDGES[name]
         train, test = hr.split(frequent(graph, edge_type, MIN_ITEM_EDGES.get(name, 1)), edge_type, seed=args.seed)
         model = hr.TopicModel(N_TOPICS, train.edge_table(edge_type).modalities[0], edges={edge_type: 1.0})
         cpu = time.process_time()

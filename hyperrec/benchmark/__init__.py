@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hyperrec.benchmark.board import put, scoreboard
 from hyperrec.benchmark.search import Candidate, Measured, apart, run
-from hyperrec.benchmark.situations import MIN_ITEM_EDGES, SITUATIONS, WARM, Situation
+from hyperrec.benchmark.situations import MIN_ITEM_EDGES, SITUATIONS, WARM, WARM_EDGES, Situation
 from hyperrec.benchmark.splitting import frequent, warm
 from hyperrec.benchmark.tables import table
 from hyperrec.benchmark.task import Task, of_pairs
@@ -12,8 +12,8 @@ from hyperrec.errors import ModelError
 from hyperrec.hypergraph import Hypergraph
 
 __all__ = [
-    "MIN_ITEM_EDGES", "SITUATIONS", "WARM", "Candidate", "Measured", "Situation", "Task", "apart", "benchmark", "frequent",
-    "of_pairs", "put", "scoreboard", "table",
+    "MIN_ITEM_EDGES", "SITUATIONS", "WARM", "WARM_EDGES", "Candidate", "Measured", "Situation", "Task", "apart", "benchmark",
+    "frequent", "of_pairs", "put", "scoreboard", "table",
 ]  # fmt: skip
 
 

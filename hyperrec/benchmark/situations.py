@@ -22,7 +22,11 @@ from hyperrec.benchmark.splitting import (
 )  # fmt: skip
 from hyperrec.hypergraph import Hypergraph
 
-MIN_ITEM_EDGES = {"complete-journey": 20}  # of the warm situations; 1 for other data
+WARM_EDGES = {
+    "movielens-100k": "rated", "movielens-1m": "rated", "hetrec-lastfm": "played", "complete-journey": "bought_often",
+}  # fmt: skip
+"""Data of the warm situations -> what is split."""
+MIN_ITEM_EDGES = {"complete-journey": 20}  # of them; 1 for other data
 DEMOGRAPHICS = ("age", "income", "household_size", "household_type", "kids")
 
 
@@ -53,14 +57,14 @@ _TWICE = "validation: the mean of two such splits, of a tenth of the training pa
 SITUATIONS = (
     *(
         Situation(
-            f"warm-{data}", data, f"random 80/20 of each user's `{edge_type}` items{only}, {_SEEN}; {_TWICE}",
-            partial(warm, edge_type=edge_type, least=MIN_ITEM_EDGES.get(data, 1)), models,
+            f"warm-{data}", data, f"random 80/20 of each user's `{WARM_EDGES[data]}` items{only}, {_SEEN}; {_TWICE}",
+            partial(warm, edge_type=WARM_EDGES[data], least=MIN_ITEM_EDGES.get(data, 1)), models,
         )
-        for data, edge_type, models, only in (
-            ("movielens-100k", "rated", WARM, ""),
-            ("movielens-1m", "rated", WARM, ""),
-            ("hetrec-lastfm", "played", _WARM_OF_FEW, ""),
-            ("complete-journey", "bought_often", WARM, " with 20 households or more"),
+        for data, models, only in (
+            ("movielens-100k", WARM, ""),
+            ("movielens-1m", WARM, ""),
+            ("hetrec-lastfm", _WARM_OF_FEW, ""),
+            ("complete-journey", WARM, " with 20 households or more"),
         )
     ),
     Situation(
