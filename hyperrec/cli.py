@@ -116,7 +116,7 @@ def fit(
     config
         A JSON file of options, such as the config.json of hyperrec tune; what is given beside it takes the place of its own.
     topics
-        Number of topics; 200 by default.
+        Number of topics; by default 200, fewer for a log of few items.
     passes
         Passes of EM at most; 60 by default.
     container

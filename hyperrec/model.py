@@ -33,13 +33,15 @@ from hyperrec.topics.regularizers import Regularization, Regularizer, checked
 from hyperrec.topics.shards import Edges, Pairs
 from hyperrec.vocabulary import Vocabulary
 
+N_TOPICS = 200
+
 
 class TopicModel(Answers):
     """Latent topics of a hypergraph; every vertex gets an embedding p(t|v), a probability vector.
 
     Parameters
     ----------
-    n_topics : number of topics T.
+    n_topics : number of topics T; 200 by default, or a quarter of the vertices where a log has fewer than 800.
     container : the modality that owns histories (the users); None: every modality is treated alike (symmetric form).
     context : `Mean()`: containers have no parameters, they are read from their history, leaving out the vertex that is
         predicted. `FoldIn`: from all of it. `Recency`, `TwoSided`, `Window`: read in their order. `Mixture`: in several ways, with
@@ -78,7 +80,7 @@ class TopicModel(Answers):
 
     def __init__(
         self,
-        n_topics: int = 200,
+        n_topics: int | None = None,
         container: str | None = "user",
         *,
         context: Context | None = Mean(),  # noqa: B008 -- frozen, without state
@@ -97,7 +99,7 @@ class TopicModel(Answers):
         attributes: Attributes | None = None,
         online: Online | None = None,
     ) -> None:
-        check_number("n_topics", n_topics, 1, whole=True)
+        check_number("n_topics", N_TOPICS if n_topics is None else n_topics, 1, whole=True)
         check_number("n_passes", n_passes, 1, whole=True)
         check_number("seed", seed, 0, whole=True)
         check_number("tolerance", tolerance, 0)
@@ -111,7 +113,8 @@ class TopicModel(Answers):
             raise ModelError(f"context must be hr.Mean(), hr.Recency(...), another context or None; got {context!r}.")
         if edges is not None and not (isinstance(edges, Mapping) and edges):
             raise ModelError(f"edges must say edge type -> weight tau, such as {{'rated': 1.0}}; got {edges!r}.")
-        self.n_topics, self.container, self.context = int(n_topics), container, context
+        self.n_topics, self.container, self.context = int(n_topics or N_TOPICS), container, context
+        self._as_many_as_fit = n_topics is None
         self.edges = dict(edges) if edges is not None else None
         self.seed, self.n_passes, self.tolerance = int(seed), int(n_passes), float(tolerance)
         self.over_relaxation, self.length_damping = float(over_relaxation), float(length_damping)
@@ -194,10 +197,12 @@ class TopicModel(Answers):
     ) -> TopicModel:
         from tqdm import tqdm
 
-        regularize = self._regularization(assembly)
         n_vertices = sum(assembly.sizes.values())
+        if self._as_many_as_fit:
+            self.n_topics = max(1, min(N_TOPICS, n_vertices // 4))
         if self.n_topics > n_vertices:
             raise ModelError(f"n_topics is {self.n_topics}, but the edges have {n_vertices} vertices only: ask for fewer topics.")
+        regularize = self._regularization(assembly)
         kept = None
         if checkpoint is not None:
             kept = Checkpoint.of(checkpoint, self._problem(edges), [assembly.shards, assembly.layout])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -244,6 +245,17 @@ def test_refuses_parameters(parameters: dict[str, Any], message: str) -> None:
     with pytest.raises(hr.ModelError) as caught:
         hr.TopicModel(**parameters)
     assert message in str(caught.value)
+
+
+def test_a_small_log_gets_fewer_topics_by_default(tmp_path: Path) -> None:
+    small, large = (pl.DataFrame({"user": np.arange(n) // 4, "item": np.arange(n) % m}) for n, m in ((120, 30), (4000, 1000)))
+    model = hr.TopicModel(n_passes=2).fit(small)
+    assert model.n_topics == 7
+    model.save(tmp_path / "model")
+    assert hr.load(tmp_path / "model").recommend([0], k=3).equals(model.recommend([0], k=3))
+    assert model.fit(large).n_topics == 200
+    with pytest.raises(hr.ModelError, match="n_topics is 200, but the edges have 30 vertices only: ask for fewer topics"):
+        hr.TopicModel(200).fit(small)
 
 
 @pytest.mark.parametrize(
