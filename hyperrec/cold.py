@@ -231,7 +231,7 @@ def with_items(model: M, table: pl.DataFrame) -> M:
     features = items.read(table, new.encode(table[item]), len(ids), table["weight"].to_numpy())
     if len(nothing := np.flatnonzero(np.diff(features.indptr) == 0)):
         told = f"{len(nothing)} of {len(ids)} items, such as {ids[int(nothing[0])]!r}"
-        logger.warning("with_items: %s have no attribute that the model knows; they are ranked by p(t) alone", told)
+        logger.warning("with_items: no attribute that the model knows of %s: ranked by p(t) alone", told)
     longer = copy(model)
     longer.vocabularies = {**model.vocabularies, item: extended(known, new)}
     fit, assembly = grown(model, longer.vocabularies)

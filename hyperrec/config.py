@@ -6,6 +6,7 @@ import inspect
 import json
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,19 @@ def from_json(values: Mapping[str, Any]) -> dict[str, Any]:
     if options.get("regularizers"):
         options["regularizers"] = [regularizers.from_json(one) for one in options["regularizers"]]
     for name, kind in (("online", Online), ("neighbours", Neighbours), ("attributes", Attributes)):
-        if options.get(name):
-            options[name] = kind(**options[name])
+        if options.get(name) is not None:
+            options[name] = _made(name, kind, options[name])
     return options
+
+
+def _made(name: str, kind: Any, values: Any) -> Any:
+    """A `kind` with these parameters. Raises ValueError for what is none."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{name} must be an object of its parameters; got {values!r}")
+    known = [one.name for one in fields(kind)]
+    if strange := [one for one in values if one not in known]:
+        raise ValueError(f"{name} has no parameter '{strange[0]}': it has {listed(known)}.{did_you_mean(strange[0], known)}")
+    return kind(**values)
 
 
 def check_options(names: Iterable[str]) -> None:

@@ -80,7 +80,9 @@ def explain(
     through = _shares(topics.select("name", "contribution"), k)
     sentence = f"{_name(model, model.item_modality, item_row[0])} for {model.user_modality} {user}"
     sentence += f": because of {because}" if because else ""
-    sentence += f"; through {through}." if through else ": they share no topic."
+    sentence += f"; through {through}" if through else ": they share no topic"
+    against = history.filter(pl.col("contribution") < 0).reverse().head(k)["name"].to_list()
+    sentence += f"; against it: {', '.join(against)}." if score < 0 and against else "."
     return Explanation(user, item, score, history, topics, sentence)
 
 
@@ -91,7 +93,7 @@ def _one(model: Answers, user: Any, histories: Any) -> Users:
     told = read_histories(model, histories)
     at = np.flatnonzero(told.ids.cast(pl.String) == str(user))
     if not len(at):
-        raise DataError(f"explain: histories tell of {listed(told.ids)}, and not of {user!r}.")
+        raise DataError(f"explain: histories tell of {listed(told.ids)}, and not of {user!r}; leave them out for a known user.")
     return new_users(model, told).only(int(at[0]))
 
 

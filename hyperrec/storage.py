@@ -297,7 +297,10 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise ModelError(f"{folder} is not a hyperrec model: it has no config.json. Give the folder that save() wrote.")
     config = _read(path, lambda path: json.loads(path.read_text("utf-8")))
     if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise ModelError(f"{path} is not of a hyperrec model: expected format '{FORMAT}'. Give the folder that save() wrote.")
+        inside = f" Of a tuning it is {folder / 'model'}." if (folder / "model" / "config.json").is_file() else ""
+        raise ModelError(
+            f"{path} is not of a hyperrec model: expected format '{FORMAT}'. Give the folder that save() wrote.{inside}"
+        )
     if (version := config.get("version")) != VERSION:
         what = "Update hyperrec" if isinstance(version, int) and version > VERSION else "Fit and save the model again"
         raise ModelError(f"{path} has format version {version}; this hyperrec reads {VERSION}. {what}.")

@@ -54,7 +54,7 @@ class Vocabulary:
         if asked.dtype.is_float():  # 3.0 is 3, 3.5 is nobody
             asked = pl.select(pl.when(asked == asked.round()).then(asked)).to_series().cast(pl.Int64, strict=False)
         elif not (asked.dtype.is_integer() or asked.dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null)):
-            raise DataError(f"a {self.modality} has a string or an integer for its id; got {asked[0]!r}.")
+            raise DataError(f"the id of one {self.modality} is a string or an integer; got {asked.to_list()[0]!r}.")
         if asked.dtype != self.ids.dtype:
             asked = asked.cast(self.ids.dtype, strict=False)
         rows = pl.DataFrame({"id": self.ids, "row": np.arange(len(self), dtype=np.int32)})

@@ -244,7 +244,7 @@ def test_explanations_of_new_users_sum_to_scores(model: hr.TopicModel) -> None:
     by_age = pl.DataFrame({"user": [7], "age": ["young"]})
     best = model.recommend(histories=by_age, k=1)
     assert model.explain(7, best["item"][0], histories=by_age).score == pytest.approx(best["score"][0], rel=1e-3)
-    with pytest.raises(hr.DataError, match="explain: histories tell of a, b, and not of 'c'"):
+    with pytest.raises(hr.DataError, match="explain: histories tell of a, b, and not of 'c'; leave them out for a known"):
         model.explain("c", "i3", histories=histories)
 
 

@@ -244,8 +244,16 @@ def test_distinct_edges_weigh_what_sql_says_of_all_of_theirs() -> None:
         found = sorted(rows(read({"u": "u", "i": "i"}, columns, weight="n", distinct=said)))
         assert [pair for *pair, _ in found] == [[1, 2], [1, 3], [2, 2]]
         np.testing.assert_allclose([weight for *_, weight in found], expected, rtol=1e-6)
-    with pytest.raises(hr.DataError, match=r"distinct 'SUM\(weight\) - 3' gives equal edges a weight that is not above 0"):
-        read({"u": "u", "i": "i"}, columns, weight="n", distinct="SUM(weight) - 3")
+    for said, first in (("SUM(weight) - 3", "0.0"), ("STDDEV(weight)", "None"), ("SUM(weight) / 0", "inf")):
+        with pytest.raises(hr.DataError, match=rf"' weighs \d of 3 edges by no number above 0 but by {first}: it must be one for"):
+            read({"u": "u", "i": "i"}, columns, weight="n", distinct=said)
+
+
+@pytest.mark.parametrize("weight", ["SUM(n)", "COUNT(*)", "MAX(n) / 2"])
+def test_a_weight_is_of_each_row(weight: str) -> None:
+    with pytest.raises(hr.SchemaError, match=r"weight '.*' gives one number for all rows, expected one for each; of equal edges"):
+        read({"u": "u"}, {"u": [1, 1, 2], "n": [1, 2, 3]}, weight=weight)
+    assert rows(read({"u": "u"}, {"u": [1, 1], "n": [1, 2]}, weight="1 + 1")) == [(1, 2.0), (1, 2.0)]
 
 
 def test_labels_are_those_of_vertices_in_their_order() -> None:

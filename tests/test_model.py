@@ -729,7 +729,7 @@ def test_ids_and_contexts_of_a_wrong_kind(model: hr.TopicModel) -> None:
         model.recommend(users=3.5)  # type: ignore[arg-type]
     with pytest.raises(hr.ModelError, match=r"given is \{modality: id\}.*got 'day'"):
         model.recommend(["user-0"], given="day")  # type: ignore[arg-type]
-    with pytest.raises(hr.DataError, match="a user has a string or an integer for its id"):
+    with pytest.raises(hr.DataError, match=r"the id of one user is a string or an integer; got \['user-1'\]\."):
         model.explain(["user-1"], "film-3")
 
 

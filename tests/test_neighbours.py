@@ -202,6 +202,17 @@ def test_contributions_sum_to_the_score(context: Any) -> None:
     assert why.topics["topic"].null_count() == 1
 
 
+def test_a_sentence_tells_what_speaks_against() -> None:
+    model = hr.TopicModel(3, n_passes=8, neighbours=hr.Neighbours(regularization=5, share=0.2)).fit(watched())
+    last = model.recommend(k=20).sort("score").row(0, named=True)
+    why = model.explain(last["user"], last["item"])
+    assert why.score == pytest.approx(last["score"], rel=1e-4)
+    assert why.score < 0
+    most = why.history.row(-1, named=True)
+    assert most["contribution"] < 0
+    assert f"; against it: {most['name']}" in why.sentence
+
+
 def test_a_sentence_tells_of_neighbours() -> None:
     rows = [(user, item) for user in range(30) for item in (("tea", "milk") if user % 2 else ("beer", "nuts"))]
     frame = pl.DataFrame([*rows, (99, "tea")], schema=["user", "item"], orient="row")

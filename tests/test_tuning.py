@@ -252,7 +252,10 @@ def test_configs_come_back_from_json(tmp_path: Path) -> None:
         (None, r"none\.json cannot be read: .*\. Give the config\.json of a tuning\."),
         ("{", r"is no config of a TopicModel \(.*\)\. Give"),
         ("[1]", r"is no config of a TopicModel \(expected an object, got list\)"),
-        ('{"context": {"kind": "Moon"}}', r"is no config of a TopicModel \('Moon'\)"),
+        ('{"context": {"kind": "Moon"}}', r"is no config of a TopicModel \(context must have a kind, one of Mean, .*; got"),
+        ('{"context": {"gamma": 0.4}}', r"\(context must have a kind, one of Mean, .*; got {'gamma': 0.4}\)"),
+        ('{"neighbours": {"weight_exp": 1}}', r"\(neighbours has no parameter 'weight_exp': it has .* mean 'weight_exponent'\?"),
+        ('{"neighbours": 0.5}', r"\(neighbours must be an object of its parameters; got 0.5\)"),
         ('{"n_topic": 3}', r"TopicModel has no option 'n_topic': it has n_topics, .*\. ?Did you mean 'n_topics'\?"),
     ],
 )

@@ -86,5 +86,5 @@ def test_a_fraction_is_nobody_and_a_whole_float_is_its_integer() -> None:
 
 @pytest.mark.parametrize("wrong", [["a"], {"id": 1}, object(), True, b"a"])
 def test_ids_that_are_no_ids(wrong: object) -> None:
-    with pytest.raises(hr.DataError, match=r"a user has a string or an integer for its id; got "):
+    with pytest.raises(hr.DataError, match=r"the id of one user is a string or an integer; got "):
         Vocabulary("user", pl.Series(["a"])).encode([wrong])

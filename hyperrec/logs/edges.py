@@ -224,8 +224,12 @@ def distinct(frame: pl.DataFrame, names: list[str], how: bool | str) -> pl.DataF
         return timed.unique(names, keep="first", maintain_order=True)
     each = frame.with_columns(pl.col("weight").cast(pl.Float64)).group_by(names, maintain_order=True)
     once = each.agg(pl.sql_expr(how).cast(pl.Float32).alias("weight"))
-    if once.height and not (once["weight"].is_finite().all() and once["weight"].min() > 0):  # type: ignore[operator]
-        raise DataError(f"distinct '{how}' gives equal edges a weight that is not above 0: it must be for any weights of theirs.")
+    wrong = once.filter((pl.col("weight").is_finite() & (pl.col("weight") > 0)).not_().fill_null(True))
+    if wrong.height:
+        raise DataError(
+            f"distinct '{how}' weighs {wrong.height:,} of {once.height:,} edges by no number above 0 but by {wrong['weight'][0]}: "
+            "it must be one for any weights, as LN(1 + SUM(weight)) is."
+        )
     return once
 
 

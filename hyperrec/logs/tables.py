@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,10 +31,18 @@ class Log:
         """(rows,) the value of a column or SQL expression in every row."""
         expression = _expression(self.origin, path, text, self.frame.columns)
         try:
-            return self.frame.with_columns(expression.alias("__value"))["__value"]
+            found = self.frame.select(expression.alias("__value"))["__value"]
         except PolarsError as error:
             reason = first_line(error)
             raise SchemaError(f"{self.origin}: {path} '{in_one_line(text)}' does not work on these columns: {reason}.") from None
+        if len(found) == self.frame.height:
+            return found
+        if expression.meta.root_names() or re.search(r"\bcount\s*\(", text, re.IGNORECASE):
+            raise SchemaError(
+                f"{self.origin}: {path} '{in_one_line(text)}' gives one number for all rows, expected one for each; of equal edges "
+                'together `distinct` says the weight, as "LN(1 + SUM(weight))".'
+            )
+        return found.new_from_index(0, self.frame.height)
 
     def broken(self, path: str, texts: Iterable[str]) -> dict[str, pl.Series]:
         """Rule -> rows (mask) where a column that these texts use was not a number as in the rest of the file."""

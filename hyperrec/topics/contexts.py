@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hyperrec.errors import ModelError
+from hyperrec.errors import ModelError, listed
 from hyperrec.topics.kernels.edges import AVERAGES, BACKGROUND, FOLD_IN, MEAN, WINDOW
 
 
@@ -281,6 +281,8 @@ def from_json(values: Mapping[str, Any] | None) -> Context | None:
     """The context that `as_json` wrote."""
     if values is None:
         return None
+    if not isinstance(values, Mapping) or values.get("kind") not in KINDS:
+        raise ValueError(f'context must have a kind, one of {listed(KINDS)}, as {{"kind": "Mean"}}; got {values!r}')
     values = dict(values)
     if values.get("importance") is not None:
         values["importance"] = dict(values["importance"])
