@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 LEAST = 0.01  # of the weight of the last item, under which an earlier one is forgotten
 PIECE = 2**25  # numbers, of T for each entry, that are gone through at once
 COLUMNS = 512
+TINY = float(np.finfo(np.float32).tiny)
 WORKERS = 8  # each holds some tables of COLUMNS x items
 
 
@@ -68,7 +69,7 @@ class Neighbours:
     sharpness: float = 1.0
     share: float = 0.5
     kept: int = 1000
-    weight_exponent: float = 0.5
+    weight_exponent: float = 0.0
     gamma: float = 0.15
     max_items: int = 10_000
 
@@ -112,9 +113,15 @@ def _weighted(model: Answers, history: History, seen: sp.csr_matrix) -> sp.csr_m
         return x
     told = history.matrix(len(model.state.lift))[:, model._rows(model.item_modality)].astype(float)
     told.sum_duplicates()
-    told.data **= power
-    told.data *= np.repeat(np.diff(told.indptr) / np.maximum(np.asarray(told.sum(axis=1)).ravel(), 1e-30), np.diff(told.indptr))
-    return _plain((x - told.astype(bool).multiply(x) + told.multiply(x)).tocsr().astype(np.float32))
+    lengths = np.diff(told.indptr)
+
+    def of_each(row: np.ndarray) -> np.ndarray:
+        return np.repeat(np.asarray(row).ravel(), lengths)
+
+    told.data /= of_each(np.maximum(told.max(axis=1).toarray(), TINY))  # no power of it is out of range
+    told.data = np.maximum(told.data, TINY) ** power
+    told.data *= of_each(lengths / np.maximum(told.sum(axis=1).ravel(), TINY))
+    return _plain((told if told.nnz == x.nnz else told + (x - told.astype(bool))).tocsr().astype(np.float32))
 
 
 def amounts(model: Answers, expected: sp.csr_matrix) -> np.ndarray:

@@ -27,12 +27,13 @@ def uniform(rng: np.random.Generator, low: float, high: float) -> float:
     return round(float(rng.uniform(low, high)), 3)
 
 
-POWERS = (0, 0.5, 1)  # of the weights of pairs, where they differ; 0: all pairs are alike
-OF_APPS = (-0.25, 0, 0.5)  # what is open all day tells less
+POWERS = (0.0, 1.5)  # of the weights of pairs, where they differ; 0: all pairs are alike
+OF_NEW_APPS = (-0.5, 0.5)  # what is open all day may tell less of what she will try
 
 
-def draw_weights(rng: np.random.Generator, task: Task | None, powers: tuple[float, ...] = POWERS) -> dict[str, Any]:
-    return {} if task is None or task.alike else {"weight_exponent": float(rng.choice(powers))}
+def draw_weights(rng: np.random.Generator, task: Task | None, powers: tuple[float, float] = POWERS) -> dict[str, Any]:
+    """Of every model alike."""
+    return {} if task is None or task.alike else {"weight_exponent": uniform(rng, *powers)}
 
 
 def told(task: Task, options: Options) -> tuple[sp.csr_matrix, dict[str, Any]]:
@@ -55,7 +56,7 @@ def draw_als(rng: np.random.Generator, task: Task | None = None) -> dict[str, An
     }
 
 
-def draw_als_of_few(rng: np.random.Generator, task: Task, *, powers: tuple[float, ...] = POWERS) -> dict[str, Any]:
+def draw_als_of_few(rng: np.random.Generator, task: Task, *, powers: tuple[float, float] = POWERS) -> dict[str, Any]:
     """Where they lie on the smaller and sparser logs of Last.fm and Frappe: less regularization, and a wider range of it."""
     alpha = 10 ** rng.uniform(0, 1.8)
     return {
@@ -67,19 +68,19 @@ def draw_als_of_few(rng: np.random.Generator, task: Task, *, powers: tuple[float
     }
 
 
-def draw_ials(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+def draw_ials(rng: np.random.Generator, task: Task, *, powers: tuple[float, float] = POWERS) -> dict[str, Any]:
     return {
         "factors": int(rng.choice([32, 64, 128, 256])),
         "regularization": log_uniform(rng, 0.3, 1.8),
         "unseen": log_uniform(rng, -1.5, 0),
         "exponent": uniform(rng, 0.25, 1),
         "iterations": int(rng.integers(8, 21)),
-        **draw_weights(rng, task),
+        **draw_weights(rng, task, powers),
     }
 
 
-def draw_ease(rng: np.random.Generator, task: Task) -> dict[str, Any]:
-    return {"regularization": round(float(10 ** rng.uniform(1, 4)), 1), **draw_weights(rng, task)}
+def draw_ease(rng: np.random.Generator, task: Task, *, powers: tuple[float, float] = POWERS) -> dict[str, Any]:
+    return {"regularization": round(float(10 ** rng.uniform(1, 4)), 1), **draw_weights(rng, task, powers)}
 
 
 def draw_bm25(rng: np.random.Generator, task: Task) -> dict[str, Any]:
@@ -170,10 +171,12 @@ def too_large(task: Task) -> str:
 
 ALS = Candidate("implicit ALS", fit_als, draw_als)
 ALS_OF_FEW = Candidate("implicit ALS", fit_als, draw_als_of_few)
-ALS_OF_APPS = Candidate("implicit ALS", fit_als, partial(draw_als_of_few, powers=OF_APPS))
+ALS_OF_NEW_APPS = Candidate("implicit ALS", fit_als, partial(draw_als_of_few, powers=OF_NEW_APPS))
 IALS = Candidate("frequency-scaled iALS", fit_ials, draw_ials)
 FOLD_IN = Candidate("implicit ALS, fold-in", fit_fold_in, draw_als)
+IALS_OF_NEW_APPS = Candidate("frequency-scaled iALS", fit_ials, partial(draw_ials, powers=OF_NEW_APPS))
 LINEAR = Candidate("EASE", fit_ease, draw_ease, too_large)
+LINEAR_OF_NEW_APPS = Candidate("EASE", fit_ease, partial(draw_ease, powers=OF_NEW_APPS), too_large)
 BM25 = Candidate("item-kNN BM25", fit_bm25, draw_bm25)
 COSINE = Candidate("item-kNN cosine", fit_cosine, draw_cosine)
 POPULARITY = Candidate("popularity", fit_popularity)

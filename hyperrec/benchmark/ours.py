@@ -11,6 +11,7 @@ import polars as pl
 import scipy.sparse as sp
 
 from hyperrec.attributes import Attributes
+from hyperrec.benchmark.candidates import OF_NEW_APPS, draw_weights
 from hyperrec.benchmark.search import ByRows, Candidate, Options, batches
 from hyperrec.benchmark.task import Task
 from hyperrec.model import TopicModel
@@ -91,10 +92,6 @@ def _draw_topics(rng: np.random.Generator, task: Task, n_topics: list[int], n_pa
     }
 
 
-def _draw_weights(rng: np.random.Generator, task: Task) -> dict[str, Any]:
-    return {} if task.alike else {"weight_exponent": _draw_within(rng, 0, 1.2)}
-
-
 def _draw_neighbours(rng: np.random.Generator) -> dict[str, Any]:
     return {
         "regularization": _draw_power(rng, 2, 3.3),
@@ -112,7 +109,7 @@ def draw_warm(rng: np.random.Generator, task: Task) -> dict[str, Any]:
         "share": _draw_within(rng, 0.1, 0.6),
         "kept": int(rng.choice([100, 1000, 3000])),
         "popularity_exponent": _draw_within(rng, -0.25, 0.05),
-        **_draw_weights(rng, task),
+        **draw_weights(rng, task),
     }
 
 
@@ -146,8 +143,11 @@ def draw_context(rng: np.random.Generator, task: Task) -> dict[str, Any]:
         "share": _draw_within(rng, 0.2, 0.7),
         "popularity_exponent": _draw_within(rng, -0.2, 0.05),
         "kept": 10_000,  # all: of weights of few users, small ones count
-        "weight_exponent": _draw_within(rng, -0.4, 0.1),  # an app that is open all day tells little of what she will try next
     }
+
+
+def draw_new_apps(rng: np.random.Generator, task: Task) -> dict[str, Any]:
+    return {**draw_context(rng, task), **draw_weights(rng, task, OF_NEW_APPS)}
 
 
 def draw_cold_items(rng: np.random.Generator, task: Task, *, kinds: tuple[str, ...]) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def draw_people(rng: np.random.Generator, task: Task) -> dict[str, Any]:
         "ridge": _draw_power(rng, 0, 3),
         "history_prior": _draw_power(rng, 0.5, 2.5),
         **_draw_neighbours(rng),
-        **_draw_weights(rng, task),
+        **draw_weights(rng, task),
     }
 
 
@@ -264,3 +264,4 @@ def with_and_without(kinds: tuple[str, ...], attributes: tuple[str, ...], said: 
 
 BASKET = Candidate("hyperrec", fit_basket, draw_basket)
 CONTEXT = Candidate("hyperrec", partial(fit_context, accompanied="used_in"), draw_context)
+NEW_APPS = Candidate("hyperrec", partial(fit_context, accompanied="used_in"), draw_new_apps)

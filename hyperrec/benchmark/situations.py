@@ -47,7 +47,10 @@ WARM = (ours.WARM, peers.ALS, peers.IALS, peers.LINEAR, peers.BM25, peers.COSINE
 _WARM_OF_FEW = tuple(peers.ALS_OF_FEW if one is peers.ALS else one for one in WARM)
 _LATER = (ours.LATER, *WARM[1:])
 _NEXT = (ours.NEXT, peers.ALS, peers.LINEAR, peers.BM25, peers.COSINE, peers.CHAIN, peers.POPULARITY)
-_CONTEXT = (ours.CONTEXT, peers.OWN, peers.ALS_OF_APPS, peers.POPULARITY)
+_CONTEXT = (ours.CONTEXT, peers.OWN, peers.ALS_OF_FEW, peers.POPULARITY)
+_NEW_APPS = (
+    ours.NEW_APPS, peers.OWN, peers.ALS_OF_NEW_APPS, peers.IALS_OF_NEW_APPS, peers.LINEAR_OF_NEW_APPS, peers.POPULARITY
+)  # fmt: skip
 _COLD_USERS = (ours.of_people(*DEMOGRAPHICS), peers.FOLD_IN, peers.POPULARITY)
 _BASKET = (ours.BASKET, peers.FREQUENCY, peers.RECENT, peers.ALS, peers.POPULARITY)
 _SEEN = "seen items filtered, all items ranked"
@@ -95,7 +98,7 @@ SITUATIONS = (
     Situation(
         "context-new-frappe", "frappe",
         "of the same rows those whose app is new to the user; seen apps filtered, all others ranked",
-        partial(in_context, edge_type="used_in", pairs="used", new=True), _CONTEXT, ("ndcg@10", "hit_rate@10"),
+        partial(in_context, edge_type="used_in", pairs="used", new=True), _NEW_APPS, ("ndcg@10", "hit_rate@10"),
     ),
     *(
         Situation(
