@@ -12,6 +12,7 @@ import polars as pl
 from hyperrec.cold import share_of_prior, what_is_known
 from hyperrec.errors import DataError, listed
 from hyperrec.histories import read_histories
+from hyperrec.logs import as_frame
 from hyperrec.ranking import Asked, Users, asked_for, context_rows, known_users, new_users
 from hyperrec.topics import reading
 
@@ -90,11 +91,15 @@ def _one(model: Answers, user: Any, histories: Any) -> Users:
     """A known user, or one of whom histories tell."""
     if histories is None:
         return known_users(model, model.vocabularies[model.user_modality].rows([user]))
-    told = read_histories(model, histories)
-    at = np.flatnonzero(told.ids.cast(pl.String) == str(user))
-    if not len(at):
-        raise DataError(f"explain: histories tell of {listed(told.ids)}, and not of {user!r}; leave them out for a known user.")
-    return new_users(model, told).only(int(at[0]))
+    table = as_frame(histories, "the frame")
+    column = model.user_modality if model.user_modality in table.columns else "user"
+    if column in table.columns:
+        asked = pl.Series([user], strict=False).cast(table[column].dtype, strict=False)
+        if not (hers := table.filter(pl.col(column).is_in(asked.implode()))).height:
+            known = listed(table[column].unique(maintain_order=True))
+            raise DataError(f"explain: histories tell of {known}, and not of {user!r}; leave them out for a known user.")
+        table = hers
+    return new_users(model, read_histories(model, table))
 
 
 def _direct(model: Answers, asked: Asked, item: int, lift: float) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
@@ -110,7 +115,7 @@ def _direct(model: Answers, asked: Asked, item: int, lift: float) -> Iterator[tu
 
 def _contributions(model: Answers, user: Users, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Table rows of the history of one user, and what each adds to the product of the user's lifts with an item's vector (T,)."""
-    if model.expressed:
+    if user.are_read:
         history, plan = user.histories.take(user.rows), model._reading.plan()
         _, values = reading.contexts_of(history, plan, model.state)
         added = reading.weights_after(history, plan, model.state) * (values @ vector)
@@ -124,7 +129,7 @@ def _contributions(model: Answers, user: Users, vector: np.ndarray) -> tuple[np.
 def known_part(model: Answers, user: Users, vector: np.ndarray, whole: float | None) -> tuple[pl.DataFrame | None, float]:
     """What is known of a user without her history, as a row beside those of it, and what it adds: `whole`, where the history adds
     nothing. None, 0 where nothing is known."""
-    if not whole and (whole is not None or not model.history_prior or not model.expressed):
+    if not whole and (whole is not None or not model.history_prior or not user.are_read):
         return None, 0.0
     features = user.features[user.rows] if user.features is not None else None
     added = whole

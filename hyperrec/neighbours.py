@@ -53,9 +53,11 @@ class Neighbours:
     logs, with an exponent of .3 to .5. It takes all eigenvectors of the items, or of the users where they are fewer, in
     several times as long as ridge regression. share : of the topics in what is expected; 0 leaves them out of
     it. kept : the largest weights to an item that are kept, by their absolute values.
-    weight_exponent : of the weight that an item has in a history, all its events together: x_uj is its power, over the mean of
-    them of the user. 0: all her items count alike. What is played or bought more often tells more of her; of apps those that are
-    open all day tell less, at -.2 or so. It is not read where histories have an order, or where `context` is None.
+    weight_exponent : x_uj is the weight of the item in the history to this power, over the mean of them of the user; 0: all her
+    items count alike. The weight is of her edges with it, times those of their types in `TopicModel(edges=)`; where there are edges
+    of users and items alone, of these. Above 0 what is played or bought more often tells more of her; of apps those that are open
+    all day tell less, at -.2 or so. It is not read where histories have an order, or where `context` is None. One item that
+    outweighs all others asks for more regularization.
     gamma : of the decay; it is not read where histories are sets.
     max_items : the most frequent items have weights; the others are ranked by their topics.
 
@@ -289,7 +291,10 @@ def _inverse(gram: np.ndarray, options: Neighbours) -> np.ndarray:
     gram[np.diag_indices(len(gram))] += np.float32(options.regularization)
     factor, failed = lapack.spotrf(gram.T, lower=True, overwrite_a=True, clean=False)
     if lost or failed or not np.isfinite(np.diag(factor)).all():
-        raise ModelError(f"Neighbours: regularization={options.regularization:g} is too small for this log: take a larger one.")
+        nearer = f", or weight_exponent={options.weight_exponent:g} nearer 0" if options.weight_exponent else ""
+        raise ModelError(
+            f"Neighbours: regularization={options.regularization:g} is too small for this log: take a larger one{nearer}."
+        )
     inverse, _ = lapack.spotri(factor, lower=True, overwrite_c=True)
     for start in range(0, len(inverse), COLUMNS):  # its upper half too
         at, after = slice(start, start + COLUMNS), slice(start + COLUMNS, None)

@@ -80,7 +80,8 @@ class Users:
     """Users, known or new.
 
     rows (n,): theirs in histories, seen (U, I) CSR, memory and features (U, A) CSR, of what is known of them. lifts (n, T) float32:
-    p(t|u) / p(t). selves (n,): their rows among the items, -1: none, where users are recommended to users; else None.
+    p(t|u) / p(t), read from histories (are_read), or of vectors of their own. selves (n,): their rows among the items, -1: none,
+    where users are recommended to users; else None.
     """
 
     rows: np.ndarray
@@ -90,24 +91,20 @@ class Users:
     memory: Memory | None
     selves: np.ndarray | None
     features: sp.csr_matrix | None
+    are_read: bool
 
     @property
     def met(self) -> sp.csr_matrix:
         """The items of their histories, (n, I)."""
         return self.seen[self.rows]
 
-    def only(self, at: int) -> Users:
-        """One of them."""
-        one = slice(at, at + 1)
-        selves = self.selves[one] if self.selves is not None else None
-        return replace(self, rows=self.rows[one], lifts=self.lifts[one], selves=selves)
-
 
 def known_users(model: Answers, rows: np.ndarray) -> Users:
     """Users by row number (n,)."""
     selves = rows if model.user_modality == model.item_modality else None
     features = model.described[0].features if model.described is not None else None
-    return Users(rows, model._user_lifts(rows), model.histories, model.seen, model.memory, selves, features)
+    lifts, are_read = model._user_lifts(rows), not model._has_rows(model.user_modality)
+    return Users(rows, lifts, model.histories, model.seen, model.memory, selves, features, are_read)
 
 
 def new_users(model: Answers, told: Told) -> Users:
@@ -122,7 +119,8 @@ def new_users(model: Answers, told: Told) -> Users:
         memory = model.memory.of_new(events.owners, found, time if len(model.memory.time) else None, len(rows))
     if model.user_modality == model.item_modality:
         selves = model.vocabularies[model.user_modality].encode(told.ids)  # others may have told of her
-    return Users(rows, steadied(model, told.history, told.features), told.history, met, memory, selves, told.features)
+    lifts = steadied(model, told.history, told.features)
+    return Users(rows, lifts, told.history, met, memory, selves, told.features, are_read=True)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ SHARPNESSES = (1.0, 2.0)  # where no more than SPECTRAL items, or users, have to
 SPECTRAL = 5000
 KEPT = (100, 300, 1000, 3000)
 DECAYS = (0.05, 0.1, 0.15, 0.2)
-WEIGHT_EXPONENTS = (0.5, -0.2, 0.0, 1.0)  # where items of a history differ in weight
+WEIGHT_EXPONENTS = (0.0, -0.2, 0.5, 1.0)  # where items of a history differ in weight
 
 
 def default_space(graph: Hypergraph, edge_type: str, *, by: str = "random", edges: Iterable[str] | None = None) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def default_space(graph: Hypergraph, edge_type: str, *, by: str = "random", edge
                 SHARES,
                 KEPT,
                 DECAYS if by == "last" else DECAYS[2:3],
-                WEIGHT_EXPONENTS if by != "last" and _uneven(graph, edge_type) else WEIGHT_EXPONENTS[:1],
+                WEIGHT_EXPONENTS if _uneven(graph, graph.edge_table(edge_type).vertex_columns[:2], edges) else WEIGHT_EXPONENTS[:1],
             )
         ],
         "popularity_exponent": (-0.1, 0.5) if by == "time" else (-0.2, 0.05),
@@ -72,11 +72,12 @@ def default_space(graph: Hypergraph, edge_type: str, *, by: str = "random", edge
     return space
 
 
-def _uneven(graph: Hypergraph, edge_type: str) -> bool:
-    """Whether the pairs of an edge type differ in weight, or in how often they are there."""
-    table = graph.edge_table(edge_type)
-    weight = table.frame.group_by(table.vertex_columns[:2]).agg(pl.col("weight").sum())["weight"]
-    return weight.n_unique() > 1
+def _uneven(graph: Hypergraph, pair: list[str], edges: Iterable[str] | None) -> bool:
+    """Whether pairs of these columns differ in weight, or in how often they are there; edges as in `default_space`."""
+    fitted = [one for name, one in graph.edges.items() if edges is None or name in edges]
+    rows = [one.frame.select(*pair, "weight") for one in fitted if {*pair} <= {*one.vertex_columns}]
+    total = pl.concat(rows).group_by(pair).agg(pl.col("weight").sum()) if rows else pl.DataFrame({"weight": []})
+    return total["weight"].n_unique() > 1
 
 
 def check_space(space: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> None:

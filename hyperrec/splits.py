@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from itertools import product
 from typing import Any
 
@@ -11,6 +12,7 @@ import polars as pl
 from hyperrec.errors import DataError, did_you_mean, listed
 from hyperrec.hypergraph import EdgeTable, Hypergraph
 
+logger = logging.getLogger("hyperrec")
 RULES = ("random", "last", "time", "cold_items", "cold_users")
 
 
@@ -28,8 +30,9 @@ def split(
     Returns
     -------
     (train, test) : hypergraphs with the same vocabularies. test has the held-out edges of `edge_type` only. From train go also
-        the edges of other types that hold the user and the item of a held-out edge, for "time" those that are not older, and
-        for "cold_items" and "cold_users" all that join a user to such an item, or such a user to an item.
+        the edges of other types that hold the user and the item of a held-out edge, for "time" those that are not older, for
+        "time" and "last" whole types of users and items that say how often and not when (part of it may be later), and for
+        "cold_items" and "cold_users" all that join a user to such an item, or such a user to an item.
 
     Raises
     ------
@@ -60,15 +63,23 @@ def split(
     gone = test_frame.select(keys).unique()
     for name, other in graph.edges.items():
         if name != edge_type:
-            frame = other.frame
-            for at_user, at_item in _places(other, *table.modalities[:2]):
+            frame, places = other.frame, _places(other, *table.modalities[:2])
+            if places and by in ("last", "time") and not other.timed and _counts(other):
+                logger.info("split: '%s' has no time, and its weights may count what is later: it is left out of train", name)
+                continue
+            for at_user, at_item in places:
                 columns = [at_user if key == user else at_item for key in keys]
                 frame = frame.join(gone, left_on=columns, right_on=keys, how="anti", maintain_order="left")
             if by == "time" and other.timed:
                 frame = frame.filter(pl.col("time") < cut)
             train[name] = EdgeTable(other.modalities, frame)
-    kept = {name: train[name] for name in graph.edges}
+    kept = {name: train[name] for name in graph.edges if name in train}
     return graph.with_edges(kept), graph.with_edges({edge_type: EdgeTable(table.modalities, test_frame)})
+
+
+def _counts(table: EdgeTable) -> bool:
+    """Whether edges differ in weight, or are there again."""
+    return table.frame["weight"].n_unique() > 1 or bool(table.frame.select(table.vertex_columns).is_duplicated().any())
 
 
 def _places(table: EdgeTable, user: str, item: str) -> list[tuple[str, str]]:

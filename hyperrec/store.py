@@ -228,7 +228,7 @@ def _write(
             if frame is None:  # the first parts may have no edges, and one that has tells the columns
                 frame = pl.read_parquet(next(file for later in pieces for file in later if file.exists()), glob=False).clear()
             empty, timed = frame.clear(), "time" in frame.columns
-            frame = distinct(frame, names, flow.distinct)
+            frame = distinct(frame, names, flow.distinct, name)
             # positions of one time stay in the order of the log; so do the edges of two containers, which no order serves both
             keys = [names[owners[0]]] * (len(owners) == 1) + ["time"] * timed
             frame = frame.sort(keys, maintain_order=True) if keys else frame

@@ -241,6 +241,8 @@ def test_explanations_of_new_users_sum_to_scores(model: hr.TopicModel) -> None:
         told = model.explain(user, item, histories=histories, filter_seen=False)
         for frame in (told.history, told.topics):
             np.testing.assert_allclose(frame["contribution"].sum(), score, rtol=1e-3, atol=1e-7)
+    told = model.explain("a", "i9", histories=histories.head(2).with_columns(age=pl.lit("young")))
+    assert told.history.filter(modality="attributes").height == 1  # also where known users have vectors of their own
     by_age = pl.DataFrame({"user": [7], "age": ["young"]})
     best = model.recommend(histories=by_age, k=1)
     assert model.explain(7, best["item"][0], histories=by_age).score == pytest.approx(best["score"][0], rel=1e-3)

@@ -245,7 +245,8 @@ def test_distinct_edges_weigh_what_sql_says_of_all_of_theirs() -> None:
         assert [pair for *pair, _ in found] == [[1, 2], [1, 3], [2, 2]]
         np.testing.assert_allclose([weight for *_, weight in found], expected, rtol=1e-6)
     for said, first in (("SUM(weight) - 3", "0.0"), ("STDDEV(weight)", "None"), ("SUM(weight) / 0", "inf")):
-        with pytest.raises(hr.DataError, match=rf"' weighs \d of 3 edges by no number above 0 but by {first}: it must be one for"):
+        message = rf"^edges\.e\.distinct '.*' weighs \d of 3 edges by no number above 0, but by {first}: it must be one for"
+        with pytest.raises(hr.DataError, match=message):
             read({"u": "u", "i": "i"}, columns, weight="n", distinct=said)
 
 

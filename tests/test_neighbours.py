@@ -102,7 +102,7 @@ def by_weight(model: hr.TopicModel, frame: pl.DataFrame, exponent: float) -> np.
 
 
 @pytest.mark.parametrize("context", [hr.Mean(), hr.FoldIn()], ids=str)
-@pytest.mark.parametrize(("exponent", "sharpness"), [(0.5, 1.0), (1.0, 2.0), (1.5, 1.0)])
+@pytest.mark.parametrize(("exponent", "sharpness"), [(0.5, 1.0), (1.0, 2.0), (1.5, 1.0), (-0.5, 1.0)])
 def test_items_count_by_their_weights(context: Any, exponent: float, sharpness: float) -> None:
     frame, options = played(), hr.Neighbours(regularization=20, sharpness=sharpness, share=0.4, weight_exponent=exponent)
     model = hr.TopicModel(3, context=context, n_passes=8, length_damping=0.4, neighbours=options).fit(frame)
@@ -129,13 +129,35 @@ def test_weights_of_histories_do_not_count_at_the_power_0_or_where_they_are_one(
 
 
 def test_what_a_new_user_tells_counts_by_its_weights() -> None:
-    model = hr.TopicModel(3, n_passes=8, neighbours=hr.Neighbours(regularization=5)).fit(played())
-    lists = [
-        model.recommend(histories=pl.DataFrame({"user": ["new"] * 3, "item": [1, 2, 3], "weight": weights}), k=5)
-        for weights in ([1.0, 1.0, 1.0], [2.0, 2.0, 2.0], [1.0, 1.0, 50.0])
-    ]
-    np.testing.assert_allclose(lists[0]["score"], lists[1]["score"], rtol=0.1)
-    assert abs(lists[0]["score"][0] - lists[2]["score"][0]) > 1e-3
+    options = hr.Neighbours(regularization=5, share=0, weight_exponent=0.5)  # no topics
+    model = hr.TopicModel(3, n_passes=8, neighbours=options).fit(played())
+    assert model.item_weights is not None
+    told, weights = [1, 2, 3], np.array([1.0, 4.0, 25.0])
+    rows = model.vocabularies["item"].rows(told)
+    scores = (3 * np.sqrt(weights) / np.sqrt(weights).sum()) @ model.item_weights[rows].toarray()
+    for more in (1, 7):
+        history = pl.DataFrame({"user": ["new"] * 3, "item": told, "weight": more * weights})
+        found = model.recommend(histories=history, k=5)
+        np.testing.assert_allclose(found["score"], scores[model.vocabularies["item"].rows(found["item"])], rtol=1e-4, atol=1e-6)
+
+
+def test_items_that_pairs_do_not_have_count_one() -> None:
+    pairs = pl.DataFrame({"user": [1, 1, 1, 2, 2], "item": list("abcab"), "weight": [1.0, 4.0, 9.0, 1.0, 1.0]})
+    there = pl.DataFrame({"user": [1, 1], "item": ["d", "a"], "place": ["x", "y"], "weight": [50.0, 70.0]})
+    options = hr.Neighbours(weight_exponent=0.5)
+    model = hr.TopicModel(2, edges={"bought": 1.0, "bought_at": 0.5}, n_passes=3, neighbours=options)
+    model.fit({"bought": pairs, "bought_at": there})
+    x = expected_from(model, model.histories, model.seen).toarray()
+    np.testing.assert_allclose(x, [[0.5, 1.0, 1.5, 1.0], [1.0, 1.0, 0.0, 0.0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("scale", "exponent"), [(1e-30, 2.0), (1e12, -1.0), (1e-37, -0.5)])
+def test_the_unit_of_weights_is_nothing_to_lists(scale: float, exponent: float) -> None:
+    frame, options = played(), hr.Neighbours(weight_exponent=exponent)
+    each = [frame, frame.with_columns(weight=pl.col("weight").cast(pl.Float32) * np.float32(scale))]
+    models = [hr.TopicModel(3, n_passes=2, neighbours=options).fit(one) for one in each]
+    one, other = (expected_from(model, model.histories, model.seen).toarray() for model in models)
+    np.testing.assert_allclose(other, one, rtol=2e-3)
 
 
 def test_sharper_weights_in_order_and_in_threads() -> None:
@@ -176,10 +198,14 @@ def test_decays_reach_back_in_one_document_only() -> None:
     assert {ids[i]: x[1, i] for i in range(4)} == {"a": 1, "b": 0.5, "c": 0, "d": 0}
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("context", [hr.Mean(), hr.Recency(0.4)], ids=str)
-def test_new_users_with_a_known_history_get_its_list(context: Any) -> None:
+def test_new_users_with_a_known_history_get_its_list(context: Any, weighted: bool) -> None:
     frame = watched()
-    model = hr.TopicModel(3, context=context, n_passes=8, neighbours=hr.Neighbours(regularization=5)).fit(frame)
+    if weighted:
+        frame = frame.with_columns(weight=1 + pl.col("time") % 7)
+    options = hr.Neighbours(regularization=5, weight_exponent=0.5)
+    model = hr.TopicModel(3, context=context, n_passes=8, neighbours=options).fit(frame)
     known = model.recommend(users=[3, 7], k=5)
     histories = frame.filter(pl.col("user").is_in([3, 7])).sort("user", "time")
     new = model.recommend(histories=histories, k=5)
@@ -330,6 +356,8 @@ def test_pieces_of_histories_make_the_same_weights(monkeypatch: pytest.MonkeyPat
         ({"exponent": -1.5}, "Neighbours: exponent must be a number from -1 to 1; got -1.5."),
         ({"sharpness": 0.5}, "Neighbours: sharpness must be a number from 1 to 4; got 0.5."),
         ({"share": 1.5}, "Neighbours: share must be a number from 0 to 1; got 1.5."),
+        ({"weight_exponent": 2.5}, "Neighbours: weight_exponent must be a number from -1 to 2; got 2.5."),
+        ({"weight_exponent": None}, "Neighbours: weight_exponent must be a number from -1 to 2; got None."),
         ({"gamma": 0}, "Neighbours: gamma must be a number above 0 to 1; got 0."),
         ({"gamma": "much"}, "Neighbours: gamma must be a number above 0 to 1; got 'much'."),
         ({"kept": 0}, "Neighbours: kept must be a whole number, 1 or more; got 0."),

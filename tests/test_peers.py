@@ -167,8 +167,14 @@ def exact_ials(pairs: np.ndarray, peer: FrequencyScaledALS) -> tuple[np.ndarray,
     return x, y
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("exponent", [0.0, 0.5, 1.0])
-def test_ials_solves_its_normal_equations(users: sp.csr_matrix, monkeypatch: pytest.MonkeyPatch, exponent: float) -> None:
+def test_ials_solves_its_normal_equations(
+    users: sp.csr_matrix, monkeypatch: pytest.MonkeyPatch, exponent: float, weighted: bool
+) -> None:
+    if weighted:
+        users = users.copy()
+        users.data = np.random.default_rng(3).uniform(0.2, 3, users.nnz).astype(np.float32)
     monkeypatch.setattr("hyperrec.benchmark.ials.STEPS", 12)  # more than factors: conjugate gradients end at the solution
     peer = FrequencyScaledALS(3, regularization=0.2, unseen=0.3, exponent=exponent, iterations=6).fit(users)
     x, y = exact_ials(users.toarray().astype(np.float64), peer)

@@ -16,7 +16,7 @@ from worlds import HOUSEHOLD, world
 
 import hyperrec as hr
 from hyperrec.benchmark import SITUATIONS, Candidate, Situation, Task, board, candidates, frequent, put, scoreboard, search, table
-from hyperrec.benchmark.candidates import POPULARITY
+from hyperrec.benchmark.candidates import POPULARITY, told
 from hyperrec.benchmark.splitting import later
 from hyperrec.cli import main
 from hyperrec.errors import DataError, ModelError
@@ -69,6 +69,19 @@ def test_candidates_can_be_sent_to_a_process_of_their_own(situation: Situation) 
                 assert (one.func, one.keywords) == (other.func, other.keywords)
             else:
                 assert one == other
+
+
+def test_pairs_by_their_weights() -> None:
+    rows = {"user": [1, 1, 1, 2, 2], "item": list("abaab"), "weight": [1.0, 9.0, 3.0, 2.0, 2.0]}
+    train = hr.Hypergraph.from_frames(bought=pl.DataFrame(rows))
+    task = Task(train, "bought", sp.csr_matrix((2, 2)), np.arange(2))
+    assert not task.alike
+    np.testing.assert_allclose(task.weighted(0.5).toarray(), [[0.8, 1.2], [1, 1]], rtol=1e-6)
+    pairs, rest = told(task, {"weight_exponent": 0.5, "factors": 3})
+    np.testing.assert_allclose(pairs.toarray(), [[0.8, 1.2], [1, 1]], rtol=1e-6)
+    assert rest == {"factors": 3}
+    assert (told(task, {})[0].toarray() == 1).all()
+    assert Task(hr.Hypergraph.from_frames(bought=pl.DataFrame(rows).drop("weight").unique()), "bought", task.held, task.users).alike
 
 
 def numbers(cell: str) -> tuple[float, ...]:

@@ -53,6 +53,22 @@ def test_no_edge_is_lost_and_none_is_twice(graph: hr.Hypergraph, by: str, fracti
     assert_frame_equal(train.table("bought_at"), without)
 
 
+def test_types_without_time_that_join_users_to_items_tell_nothing_of_what_is_later(caplog: pytest.LogCaptureFixture) -> None:
+    rows = pl.DataFrame({"user": [1, 1, 1, 2, 2], "item": list("aaabc"), "time": [1, 8, 9, 2, 3]})
+    often = rows.group_by("user", "item", maintain_order=True).agg(weight=pl.len())
+    again = hr.Hypergraph.from_frames(bought=rows, again=rows.drop("time"), pairs=rows.select("user", "item").unique())
+    assert list(hr.split(again, "bought", by="time")[0].edges) == ["bought", "pairs"]
+    genre = pl.DataFrame({"item": list("abc"), "genre": list("xyx")})
+    graph = hr.Hypergraph.from_frames(bought=rows, often=often, genre=genre)
+    caplog.set_level("INFO", "hyperrec")
+    for by in ("time", "last"):
+        train, _ = hr.split(graph, "bought", by=by)
+        assert list(train.edges) == ["bought", "genre"]
+        assert "split: 'often' has no time, and its weights may count what is later: it is left out of train" in caplog.text
+        caplog.clear()
+    assert list(hr.split(graph, "bought")[0].edges) == ["bought", "often", "genre"]
+
+
 @quick
 @given(logs(), st.floats(0.05, 0.95), st.integers(0, 9))
 def test_random_holds_out_a_fraction_of_each_user_and_leaves_one_edge(graph: hr.Hypergraph, fraction: float, seed: int) -> None:

@@ -328,6 +328,10 @@ def test_default_spaces(films: hr.Hypergraph) -> None:
     }  # fmt: skip
     assert {one.gamma for one in weights} == {0.15}  # not read: histories are sets
     assert {one.sharpness for one in weights} == {1.0, 2.0}
+    assert {one.weight_exponent for one in weights} == {0.0}  # all pairs are alike
+    often = hr.Hypergraph.from_frames(watched=films.table("watched").with_columns(weight=pl.int_range(1, pl.len() + 1)))
+    for by in ("random", "last", "time"):
+        assert {one.weight_exponent for one in default_space(often, "watched", by=by)["neighbours"]} == {0.0, -0.2, 0.5, 1.0}
     assert list(default_space(films, "watched", by="last", edges=["watched"])) == [*alone, "context"]
     in_time = default_space(films, "watched", by="time", edges=["watched"])
     assert list(in_time) == [*alone, "history_prior"]

@@ -198,7 +198,7 @@ def build(raw: dict[str, RawEdges], texts: dict[str, pl.DataFrame]) -> Hypergrap
     for edge_type, edges in raw.items():
         names = vertex_columns(edges.modalities)
         frame = edges.frame.rename({f"v{number}": name for number, name in enumerate(names)})
-        tables[edge_type] = EdgeTable(edges.modalities, distinct(frame, names, edges.distinct))
+        tables[edge_type] = EdgeTable(edges.modalities, distinct(frame, names, edges.distinct, edge_type))
     for edges in raw.values():
         for modality, text in edges.labels.items():
             texts.setdefault(modality, text)
@@ -215,7 +215,7 @@ def tokenizers_of(each: Iterable[Mapping[str, Tokenizer]]) -> dict[str, Tokenize
     return found
 
 
-def distinct(frame: pl.DataFrame, names: list[str], how: bool | str) -> pl.DataFrame:
+def distinct(frame: pl.DataFrame, names: list[str], how: bool | str, edge_type: str) -> pl.DataFrame:
     """Edges with the same vertices once: the first in time, or of the weight that SQL says of all of theirs, where how is one."""
     if how is False:
         return frame
@@ -227,8 +227,8 @@ def distinct(frame: pl.DataFrame, names: list[str], how: bool | str) -> pl.DataF
     wrong = once.filter((pl.col("weight").is_finite() & (pl.col("weight") > 0)).not_().fill_null(True))
     if wrong.height:
         raise DataError(
-            f"distinct '{how}' weighs {wrong.height:,} of {once.height:,} edges by no number above 0 but by {wrong['weight'][0]}: "
-            "it must be one for any weights, as LN(1 + SUM(weight)) is."
+            f"edges.{edge_type}.distinct '{how}' weighs {wrong.height:,} of {once.height:,} edges by no number above 0, but by "
+            f"{wrong['weight'][0]}: it must be one for any weights, as LN(1 + SUM(weight)) is."
         )
     return once
 
