@@ -28,7 +28,7 @@ def uniform(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 POWERS = (0.0, 1.5)  # of the weights of pairs, where they differ; 0: all pairs are alike
-OF_NEW_APPS = (-0.5, 0.5)  # what is open all day may tell less of what she will try
+OF_NEW_APPS = (-0.4, 0.1)  # what is open all day tells less of what she will try
 
 
 def draw_weights(rng: np.random.Generator, task: Task | None, powers: tuple[float, float] = POWERS) -> dict[str, Any]:
