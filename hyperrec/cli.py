@@ -269,8 +269,9 @@ def evaluate(
     *,
     by: str = "random",
     fraction: float = 0.2,
-    topics: Whole = 200,
-    passes: Whole = 60,
+    config: Path | None = None,
+    topics: Whole | None = None,
+    passes: Whole | None = None,
     edge: Annotated[
         list[str] | None, Parameter(help="edge type and weight of the model, repeat it; by default the edge type alone")
     ] = None,
@@ -291,13 +292,17 @@ def evaluate(
         What is held out: random, last, time, cold_items (which alone are ranked then) or cold_users.
     fraction
         How much of it, but for last.
+    config
+        A JSON file of options, as in fit; the options beside it take the place of its own.
     """
     import hyperrec as hr
 
-    edges = _weights(edge) or {edge_type: 1.0}
+    options = hr.read_config(config) if config is not None else {"edges": {edge_type: 1.0}}
+    given = {"n_topics": topics, "n_passes": passes, "edges": _weights(edge)}
+    options |= {name: value for name, value in given.items() if value is not None}
     train, test = hr.split(hr.read_logs(schema, source), edge_type, by=by, fraction=fraction, seed=seed)
     user, item = train.edge_table(edge_type).vertex_columns[:2]
-    model = hr.TopicModel(topics, user, edges=edges, n_passes=passes).fit(train, progress=True)
+    model = hr.TopicModel(**{"container": user, **options}).fit(train, progress=True)
     among = test.table(edge_type)[item] if by == "cold_items" else None
     _show(hr.evaluate(model, train, test, among=among).metrics, out)
 

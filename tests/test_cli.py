@@ -253,6 +253,14 @@ def test_evaluate(place: Path, run: Run) -> None:
     assert metrics["recall@20"] >= metrics["recall@10"] > 0
 
 
+def test_evaluate_takes_a_config(place: Path, run: Run) -> None:
+    options = {"n_topics": 3, "n_passes": 5, "edges": {"watched": 1.0}}
+    hr.config.write_config({**options, "n_topics": 4}, "options.json")
+    by_hand = run("evaluate", "own.toml", ".", "watched", "--topics", "3", "--passes", "5")
+    assert run("evaluate", "own.toml", ".", "watched", "--config", "options.json", "--topics", "3")[:2] == by_hand[:2]
+    assert run("evaluate", "own.toml", ".", "watched", "--config", "options.json")[1] != by_hand[1]
+
+
 @pytest.mark.parametrize(("name", "read"), [("a.csv", pl.read_csv), ("a.parquet", pl.read_parquet), ("a [b].json", pl.read_json)])
 def test_out_is_written_by_its_ending(name: str, read: Callable[[str], pl.DataFrame], run: Run) -> None:
     assert run("recommend", "model", "--user", "u1", "--k", "4", "--out", name) == (0, "", "")
