@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, CycloptsError, Parameter
 
 from hyperrec import __version__
-from hyperrec.errors import DataError, HyperrecError
+from hyperrec.errors import DataError, HyperrecError, first_line
 
 if TYPE_CHECKING:
     import polars as pl
@@ -45,6 +45,11 @@ def _known_ending(_type: Any, out: Path | None) -> None:
         raise ValueError(f"{out} is a folder.")
 
 
+def _is_table(_type: Any, given: Path | None) -> None:
+    if given is not None and given.suffix not in ENDINGS:
+        raise ValueError(f"the ending must be one of {', '.join(ENDINGS)}.")
+
+
 def _page(_type: Any, out: Path | None) -> None:
     if out is not None and out.suffix != ".md":
         raise ValueError("the ending must be .md.")
@@ -57,6 +62,7 @@ Edges = Annotated[
     list[str] | None, Parameter(help="edge type and weight, such as genre=0.1; repeat it; by default all types with weight 1")
 ]
 Table = Annotated[Path | None, Parameter(validator=_known_ending)]
+Told = Annotated[Path | None, Parameter(validator=_is_table)]
 
 
 @app.command
@@ -208,24 +214,36 @@ def tune(
 def recommend(
     model: Path,
     *,
-    user: list[str],
+    user: list[str] | None = None,
+    histories: Told = None,
     k: Whole = 10,
     given: Annotated[list[str] | None, Parameter(help="context, such as hour=18; repeat it")] = None,
+    among: Annotated[list[str] | None, Parameter(help="an item to choose from; repeat it")] = None,
+    exclude: Annotated[list[str] | None, Parameter(help="an item to leave out; repeat it")] = None,
     keep_seen: bool = False,
     diversify: float = 0.0,
     out: Table = None,
 ) -> None:
-    """The best items for users.
+    """The best items for users, known or new.
 
     Parameters
     ----------
+    user
+        A known user; repeat it.
+    histories
+        A table of users never seen, with the columns user and item, maybe weight and time, or attributes.
     diversify
         The share of a list's expected gain (DCG by the model's scores) that may be given up at most for items of other topics.
     """
     import hyperrec as hr
 
-    context = _pairs(given, "--given")
-    _show(hr.load(model).recommend(user, k=k, given=context, filter_seen=not keep_seen, diversify=diversify), out)
+    if user is None and histories is None:
+        raise DataError("recommend needs --user, --histories, or both.")
+    found = hr.load(model).recommend(
+        user, histories=_read(histories), k=k, given=_pairs(given, "--given"), filter_seen=not keep_seen, among=among,
+        exclude=exclude, diversify=diversify,
+    )  # fmt: skip
+    _show(found, out)
 
 
 @app.command
@@ -252,13 +270,15 @@ def explain(
     user: str,
     item: str,
     *,
+    histories: Told = None,
     given: Annotated[list[str] | None, Parameter(help="context, such as hour=18; repeat it")] = None,
     keep_seen: bool = False,
 ) -> None:
-    """Why an item is recommended to a user."""
+    """Why an item is recommended to a user, known or of a table of histories."""
     import hyperrec as hr
 
-    print(hr.load(model).explain(user, item, given=_pairs(given, "--given"), filter_seen=not keep_seen))
+    context = _pairs(given, "--given")
+    print(hr.load(model).explain(user, item, histories=_read(histories), given=context, filter_seen=not keep_seen))
 
 
 @app.command
@@ -401,6 +421,20 @@ def _number(text: str, option: str) -> float:
         return float(text)
     except ValueError:
         raise DataError(f"{option} expects a number after '='; got '{text}'.") from None
+
+
+def _read(path: Path | None) -> pl.DataFrame | None:
+    """A table by its ending."""
+    import polars as pl
+
+    if path is None:
+        return None
+    readers: Sequence[Any] = (pl.read_csv, pl.read_parquet, pl.read_json)
+    try:
+        frame: pl.DataFrame = readers[ENDINGS.index(path.suffix)](path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{path}: cannot be read as a table: {first_line(error)}.") from None
+    return frame
 
 
 def _show(frame: pl.DataFrame, out: Path | None) -> None:

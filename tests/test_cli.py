@@ -244,6 +244,21 @@ def test_explain(run: Run) -> None:
     assert run("explain", "model", "u1", "film-3", "--keep-seen") == (0, f"{told}\n", "")
 
 
+@pytest.mark.parametrize("name", ["new.csv", "new.parquet", "new.json"])
+def test_new_users_come_in_a_table(name: str, place: Path, run: Run) -> None:
+    told = pl.DataFrame({"user": [1, 1, 2], "item": ["film-1", "film-4", "film-2"]})
+    getattr(told, f"write_{name.partition('.')[2]}")(name)
+    model = hr.load("model")
+    code, out, _ = run("recommend", "model", "--user", "u1", "--histories", name, "--k", "3", "--exclude", "film-0")
+    assert code == 0
+    expected = model.recommend(["u1"], histories=told, k=3, exclude=["film-0"])
+    assert_frame_equal(table(out), expected, check_dtypes=False, rel_tol=1e-4)
+    among = table(run("recommend", "model", "--histories", name, "--among", "film-5", "--among", "film-7")[1])
+    assert {*among["item"]} == {"film-5", "film-7"}
+    why = model.explain(2, "film-5", histories=told)
+    assert run("explain", "model", "2", "film-5", "--histories", name) == (0, f"{why}\n", "")
+
+
 def test_evaluate(place: Path, run: Run) -> None:
     code, out, err = run("evaluate", "own.toml", ".", "watched", "--topics", "3", "--passes", "5", "--by", "last")
     assert code == 0
@@ -290,7 +305,10 @@ def test_help_and_version(run: Run) -> None:
         ("fit", ["--schema", "requires an argument"]),
         ("explain model u1", ["--item", "requires an argument"]),
         ("similar model item", ["--ids", "requires an argument"]),
-        ("recommend model", ["--user", "requires an argument"]),
+        ("recommend model", ["recommend needs --user, --histories, or both."]),
+        ("recommend model --histories none.csv", ["none.csv: cannot be read as a table"]),
+        ("recommend model --histories films.txt", ['"films.txt" for --histories', ".csv, .parquet, .json"]),
+        ("explain model u9 film-1 --histories films.csv", ["histories need a column"]),
         ("recommend model --user u1 --k ten", ["--k", '"ten"', "whole number"]),
         ("fit evnts .", ["no schema 'evnts'", "movielens-100k", "Did you mean 'events'?"]),
         ("fit none.toml .", ["none.toml", "No such file"]),
