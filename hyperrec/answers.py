@@ -195,6 +195,7 @@ class Answers:
         self._fitted()
         k = min(check_number("k", k, 1, whole=True), self.sizes[self.item_modality])
         check_number("diversify", diversify, 0, 1)
+        check_flag("filter_seen", filter_seen)
         vocabulary = self.vocabularies[self.user_modality]
         chosen = vocabulary.rows(listed_ids(users if users is not None else []))
         rows = chosen if users is not None or histories is not None else np.arange(len(vocabulary))
@@ -263,6 +264,7 @@ class Answers:
         ------
         DataError : an unknown id.
         """
+        check_flag("filter_seen", filter_seen)
         return explain(self._fitted(), user, item, histories=histories, given=given, filter_seen=filter_seen, k=k)
 
     def positions(self, user: Any = None, *, history: Any = None) -> pl.DataFrame:
@@ -485,3 +487,8 @@ def check_number(name: str, value: Any, low: float, high: float = np.inf, *, who
         upper = f" to {high:g}" if np.isfinite(high) else " or more"
         raise ModelError(f"{name} must be {kind}, {low:g}{upper}; got {value!r}.")
     return value
+
+
+def check_flag(name: str, value: Any) -> None:
+    if not isinstance(value, (bool, np.bool_)):
+        raise ModelError(f"{name} must be True or False; got {value!r}.")

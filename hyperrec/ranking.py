@@ -237,7 +237,8 @@ def context_rows(model: Answers, given: Mapping[str, Any] | None) -> dict[str, n
     for modality in given or {}:
         model._check_modality(modality)
         if modality not in contexts:
-            raise ModelError(f"given['{modality}'] is not a context of a recommendation: expected one of {listed(contexts)}.")
+            expected = f"expected one of {listed(contexts)}" if contexts else "the model has none"
+            raise ModelError(f"given['{modality}'] is not a context of a recommendation: {expected}.")
     return {modality: model.vocabularies[modality].rows([one]) for modality, one in (given or {}).items()}
 
 

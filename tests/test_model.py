@@ -231,6 +231,7 @@ def test_a_context_that_shares_no_topic_leaves_the_users_own_list() -> None:
         ({"users": "user-1", "given": {"hours": "day"}}, hr.ModelError, "unknown modality 'hours': the model has"),
         ({"users": "user-1", "given": {"hours": "day"}}, hr.ModelError, "Did you mean 'hour'?"),
         ({"users": "user-1", "given": {"hour": "days"}}, hr.DataError, "unknown hour 'days': the model knows 3 of them, such as"),
+        ({"users": "user-1", "filter_seen": "no"}, hr.ModelError, "filter_seen must be True or False; got 'no'."),
         ({"users": "user-1", "given": {"user": "user-2"}}, hr.ModelError, "given['user'] is not a context of a recommendation"),
         ({"users": "user-1", "given": {"item": "film-2"}}, hr.ModelError, "expected one of genre, hour."),
         ({"users": "user-1", "k": 0}, hr.ModelError, "k must be a whole number, 1 or more; got 0."),
@@ -526,6 +527,14 @@ def test_explain_refuses(model: hr.TopicModel, user: str, item: str, message: st
         model.explain(user, item)
     with pytest.raises(hr.ModelError, match=r"given\['user'\] is not a context"):
         model.explain("user-1", "film-1", given={"user": "user-2"})
+    with pytest.raises(hr.ModelError, match="filter_seen must be True or False; got 'no'"):
+        model.explain("user-1", "film-1", filter_seen="no")  # type: ignore[arg-type]
+
+
+def test_a_model_without_contexts_says_so() -> None:
+    model = hr.TopicModel(2, n_passes=2).fit(pl.DataFrame({"user": [1, 1, 2, 2], "item": list("abbc")}))
+    with pytest.raises(hr.ModelError, match=r"given\['item'\] is not a context of a recommendation: the model has none\."):
+        model.recommend([1], given={"item": "a"})
 
 
 # ------------------------------------------------------------------------------------------------------------ fold_in
