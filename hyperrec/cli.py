@@ -293,7 +293,8 @@ def evaluate(
     topics: Whole | None = None,
     passes: Whole | None = None,
     edge: Annotated[
-        list[str] | None, Parameter(help="edge type and weight of the model, repeat it; by default the edge type alone")
+        list[str] | None,
+        Parameter(help="edge type and weight of the model, repeat it; by default those of --config, or the edge type alone"),
     ] = None,
     seed: Whole = 42,
     out: Table = None,
@@ -429,9 +430,12 @@ def _read(path: Path | None) -> pl.DataFrame | None:
 
     if path is None:
         return None
-    readers: Sequence[Any] = (pl.read_csv, pl.read_parquet, pl.read_json)
     try:
-        frame: pl.DataFrame = readers[ENDINGS.index(path.suffix)](path)
+        if path.suffix == ".csv":  # ids are read as they stand: 007 is no 7
+            columns = pl.read_csv(path, n_rows=0).columns
+            ids = dict.fromkeys((name for name in columns if name not in ("weight", "time")), pl.String)
+            return pl.read_csv(path, schema_overrides=ids)
+        frame: pl.DataFrame = (pl.read_parquet if path.suffix == ".parquet" else pl.read_json)(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"{path}: cannot be read as a table: {first_line(error)}.") from None
     return frame

@@ -94,9 +94,10 @@ def _one(model: Answers, user: Any, histories: Any) -> Users:
     table = as_frame(histories, "the frame")
     column = model.user_modality if model.user_modality in table.columns else "user"
     if column in table.columns:
-        asked = pl.Series([user], strict=False).cast(table[column].dtype, strict=False)
-        if not (hers := table.filter(pl.col(column).is_in(asked.implode()))).height:
-            known = listed(table[column].unique(maintain_order=True))
+        told = table[column].cast(pl.String)  # users never seen may be called by anything
+        hers = table.filter(told.is_in([str(int(user) if isinstance(user, float) and user.is_integer() else user)]))
+        if not hers.height:
+            known = listed(told.unique(maintain_order=True))
             raise DataError(f"explain: histories tell of {known}, and not of {user!r}; leave them out for a known user.")
         table = hers
     return new_users(model, read_histories(model, table))

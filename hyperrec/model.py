@@ -41,7 +41,8 @@ class TopicModel(Answers):
 
     Parameters
     ----------
-    n_topics : number of topics T; 200 by default, or a quarter of the vertices where a log has fewer than 800.
+    n_topics : number of topics T; by default 200, or a quarter of the vertices that have vectors (items, and what else the edges
+        hold but the container, where a context reads it) where these are fewer than 800.
     container : the modality that owns histories (the users); None: every modality is treated alike (symmetric form).
     context : `Mean()`: containers have no parameters, they are read from their history, leaving out the vertex that is
         predicted. `FoldIn`: from all of it. `Recency`, `TwoSided`, `Window`: read in their order. `Mixture`: in several ways, with

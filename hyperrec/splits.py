@@ -65,7 +65,7 @@ def split(
         if name != edge_type:
             frame, places = other.frame, _places(other, *table.modalities[:2])
             if places and by in ("last", "time") and not other.timed and _counts(other):
-                logger.info("split: '%s' has no time, and its weights may count what is later: it is left out of train", name)
+                logger.warning("split: '%s' has no time, and its weights may count what is later: it is left out of train", name)
                 continue
             for at_user, at_item in places:
                 columns = [at_user if key == user else at_item for key in keys]

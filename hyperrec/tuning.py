@@ -128,6 +128,10 @@ def tune(
     inner, validation = split(graph, edge_type, by=by, fraction=fraction, seed=seed)
     options = {"container": inner.edge_table(edge_type).modalities[0], **options, "seed": seed}
     check_options(options)
+    if left := [name for name in graph.edges if name not in inner.edges]:  # no trial sees them: nor does the last fit
+        if lost := [name for name in {**(options.get("edges") or {}), **((space or {}).get("edges") or {})} if name in left]:
+            raise ModelError(f"edges names '{lost[0]}', which by='{by}' leaves out: it says how often, and not when.")
+        options.setdefault("edges", dict.fromkeys(_topical(inner, edge_type, options) or inner.edges, 1.0))
     if space is None:
         default = default_space(inner, edge_type, by=by, edges=_topical(inner, edge_type, options))
         space = {name: one for name, one in default.items() if name not in options}

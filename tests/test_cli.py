@@ -255,6 +255,8 @@ def test_new_users_come_in_a_table(name: str, place: Path, run: Run) -> None:
     assert_frame_equal(table(out), expected, check_dtypes=False, rel_tol=1e-4)
     among = table(run("recommend", "model", "--histories", name, "--among", "film-5", "--among", "film-7")[1])
     assert {*among["item"]} == {"film-5", "film-7"}
+    Path("stars.csv").write_text("user,item,weight\n007,film-1,2\n007,film-4,0.5\n")
+    assert run("recommend", "model", "--histories", "stars.csv", "--k", "1")[1].splitlines()[1].startswith("007\t")
     why = model.explain(2, "film-5", histories=told)
     assert run("explain", "model", "2", "film-5", "--histories", name) == (0, f"{why}\n", "")
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +247,11 @@ def test_explanations_of_new_users_sum_to_scores(model: hr.TopicModel) -> None:
     by_age = pl.DataFrame({"user": [7], "age": ["young"]})
     best = model.recommend(histories=by_age, k=1)
     assert model.explain(7, best["item"][0], histories=by_age).score == pytest.approx(best["score"][0], rel=1e-3)
+    days = pl.DataFrame({"user": [dt.date(2026, 1, 2)] * 2, "item": ["i3", "i4"]})
+    assert model.explain("2026-01-02", "i9", histories=days).score == model.explain(dt.date(2026, 1, 2), "i9", histories=days).score
+    assert model.explain(7.0, "i9", histories=by_age).score == model.explain(7, "i9", histories=by_age).score
+    with pytest.raises(hr.DataError, match=r"explain: histories tell of 7, and not of 7\.9"):
+        model.explain(7.9, "i9", histories=by_age)
     with pytest.raises(hr.DataError, match="explain: histories tell of a, b, and not of 'c'; leave them out for a known"):
         model.explain("c", "i3", histories=histories)
 

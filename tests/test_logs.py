@@ -252,8 +252,10 @@ def test_distinct_edges_weigh_what_sql_says_of_all_of_theirs() -> None:
 
 @pytest.mark.parametrize("weight", ["SUM(n)", "COUNT(*)", "MAX(n) / 2"])
 def test_a_weight_is_of_each_row(weight: str) -> None:
-    with pytest.raises(hr.SchemaError, match=r"weight '.*' gives one number for all rows, expected one for each; of equal edges"):
+    with pytest.raises(hr.SchemaError, match=r"weight '.*' gives one value for all rows, expected one for each; of equal edges"):
         read({"u": "u"}, {"u": [1, 1, 2], "n": [1, 2, 3]}, weight=weight)
+    with pytest.raises(hr.SchemaError, match=r"where 'MAX\(n\) > 2' gives one value for all rows, expected one for each\.$"):
+        read({"u": "u"}, {"u": [1, 1, 2], "n": [1, 2, 3]}, where="MAX(n) > 2")
     assert rows(read({"u": "u"}, {"u": [1, 1], "n": [1, 2]}, weight="1 + 1")) == [(1, 2.0), (1, 2.0)]
 
 

@@ -320,6 +320,18 @@ def test_attributes_are_left_out_of_the_default_space(films: hr.Hypergraph) -> N
     assert list(found.model.fitted_edges) == ["watched", "watched_at"]
 
 
+def test_types_that_no_trial_sees_are_not_in_the_model(films: hr.Hypergraph) -> None:
+    rows = films.table("watched").with_columns(time=pl.int_range(pl.len()))
+    often = rows.select("user", "item", weight=1.0 + pl.col("time") % 3)
+    graph = hr.Hypergraph.from_frames(watched=rows, often=often)
+    options: dict[str, Any] = {"by": "time", "trials": 1, "n_passes": (2,), "n_topics": 3, "progress": False}
+    found = hr.tune(graph, "watched", **options)
+    assert found.model.fitted_edges == found.config["edges"] == {"watched": 1.0}
+    for edges in ({"edges": {"watched": 1.0, "often": 0.5}}, {"space": {"edges": {"watched": 1.0, "often": (0.1, 1.0)}}}):
+        with pytest.raises(ModelError, match="edges names 'often', which by='time' leaves out: it says how often, and not when"):
+            hr.tune(graph, "watched", **options, **edges)
+
+
 def test_default_spaces(films: hr.Hypergraph) -> None:
     alone = default_space(films, "watched", edges=["watched"])
     weights = alone["neighbours"]

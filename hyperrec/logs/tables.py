@@ -38,9 +38,9 @@ class Log:
         if len(found) == self.frame.height:
             return found
         if expression.meta.root_names() or re.search(r"\bcount\s*\(", text, re.IGNORECASE):
+            hint = '; of equal edges together `distinct` says it, as "LN(1 + SUM(weight))"' if path.endswith("weight") else ""
             raise SchemaError(
-                f"{self.origin}: {path} '{in_one_line(text)}' gives one number for all rows, expected one for each; of equal edges "
-                'together `distinct` says the weight, as "LN(1 + SUM(weight))".'
+                f"{self.origin}: {path} '{in_one_line(text)}' gives one value for all rows, expected one for each{hint}."
             )
         return found.new_from_index(0, self.frame.height)
 
