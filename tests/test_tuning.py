@@ -320,6 +320,12 @@ def test_attributes_are_left_out_of_the_default_space(films: hr.Hypergraph) -> N
     assert list(found.model.fitted_edges) == ["watched", "watched_at"]
 
 
+def test_a_config_may_leave_out_all_parameters(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"attributes": {}, "neighbours": {}, "online": null}')
+    found = hr.read_config(tmp_path / "config.json")
+    assert found == {"attributes": hr.Attributes(), "neighbours": hr.Neighbours(), "online": None}
+
+
 def test_types_that_no_trial_sees_are_not_in_the_model(films: hr.Hypergraph) -> None:
     rows = films.table("watched").with_columns(time=pl.int_range(pl.len()))
     often = rows.select("user", "item", weight=1.0 + pl.col("time") % 3)
