@@ -104,29 +104,10 @@ def draw_recent(rng: np.random.Generator, task: Task) -> dict[str, Any]:
     return {**draw_smoothing(rng, task), "decay": uniform(rng, 0.7, 1)}
 
 
-def fit_als(task: Task, options: Options) -> ByRows:
+def fit_pairs(task: Task, options: Options, *, model: Any, **fixed: Any) -> ByRows:
+    """A model of the training pairs and their weights; fixed: options that are not drawn."""
     pairs, rest = told(task, options)
-    return ByRows(ImplicitALS(**rest).fit(pairs))
-
-
-def fit_ials(task: Task, options: Options) -> ByRows:
-    pairs, rest = told(task, options)
-    return ByRows(FrequencyScaledALS(**rest).fit(pairs))
-
-
-def fit_ease(task: Task, options: Options) -> ByRows:
-    pairs, rest = told(task, options)
-    return ByRows(EASE(**rest).fit(pairs))
-
-
-def fit_bm25(task: Task, options: Options) -> ByRows:
-    pairs, rest = told(task, options)
-    return ByRows(ItemKNN("bm25", **rest).fit(pairs))
-
-
-def fit_cosine(task: Task, options: Options) -> ByRows:
-    pairs, rest = told(task, options)
-    return ByRows(ItemKNN("cosine", **rest).fit(pairs))
+    return ByRows(model(**fixed, **rest).fit(pairs))
 
 
 def fit_popularity(task: Task, options: Options) -> ByRows:
@@ -169,16 +150,18 @@ def too_large(task: Task) -> str:
     return f"{n_users:,} users and {n_items:,} items, it takes gigabytes where both are above {EASE_SIDE:,}" if many else ""
 
 
-ALS = Candidate("implicit ALS", fit_als, draw_als)
-ALS_OF_FEW = Candidate("implicit ALS", fit_als, draw_als_of_few)
-ALS_OF_NEW_APPS = Candidate("implicit ALS", fit_als, partial(draw_als_of_few, powers=OF_NEW_APPS))
-IALS = Candidate("frequency-scaled iALS", fit_ials, draw_ials)
+FIT_ALS, FIT_IALS, FIT_EASE = (partial(fit_pairs, model=one) for one in (ImplicitALS, FrequencyScaledALS, EASE))
+
+ALS = Candidate("implicit ALS", FIT_ALS, draw_als)
+ALS_OF_FEW = Candidate("implicit ALS", FIT_ALS, draw_als_of_few)
+ALS_OF_NEW_APPS = Candidate("implicit ALS", FIT_ALS, partial(draw_als_of_few, powers=OF_NEW_APPS))
+IALS = Candidate("frequency-scaled iALS", FIT_IALS, draw_ials)
 FOLD_IN = Candidate("implicit ALS, fold-in", fit_fold_in, draw_als)
-IALS_OF_NEW_APPS = Candidate("frequency-scaled iALS", fit_ials, partial(draw_ials, powers=OF_NEW_APPS))
-LINEAR = Candidate("EASE", fit_ease, draw_ease, too_large)
-LINEAR_OF_NEW_APPS = Candidate("EASE", fit_ease, partial(draw_ease, powers=OF_NEW_APPS), too_large)
-BM25 = Candidate("item-kNN BM25", fit_bm25, draw_bm25)
-COSINE = Candidate("item-kNN cosine", fit_cosine, draw_cosine)
+IALS_OF_NEW_APPS = Candidate("frequency-scaled iALS", FIT_IALS, partial(draw_ials, powers=OF_NEW_APPS))
+LINEAR = Candidate("EASE", FIT_EASE, draw_ease, too_large)
+LINEAR_OF_NEW_APPS = Candidate("EASE", FIT_EASE, partial(draw_ease, powers=OF_NEW_APPS), too_large)
+BM25 = Candidate("item-kNN BM25", partial(fit_pairs, model=ItemKNN, kind="bm25"), draw_bm25)
+COSINE = Candidate("item-kNN cosine", partial(fit_pairs, model=ItemKNN, kind="cosine"), draw_cosine)
 POPULARITY = Candidate("popularity", fit_popularity)
 FREQUENCY = Candidate("own frequency", fit_own, draw_smoothing)
 RECENT = Candidate("own frequency, recent", fit_own, draw_recent)
